@@ -1,0 +1,3 @@
+//! The `pitchfleet` executable.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! ONNX sessions, model bundles and the engine process.

@@ -1,0 +1,4 @@
+//! What every role of pitchfleet agrees on: results, failure codes, the bucket's layout. Pure: no I/O, no runtime.
+
+pub mod layout;
+pub mod result;

@@ -1,0 +1,15 @@
+//! Photo bytes in, pitch analysis out.
+//!
+//! The analysis of one cricket-pitch photograph, step by step in the order in which data flows:
+//! [`photo`] decodes it, [`detect`] finds the pitch, [`surface`] reads the crop, [`classify`] names its class,
+//! [`rules`] correct that class, [`advice`] says what follows, [`pictures`] show it; [`verdict`] sums up a set.
+//! [`analyse`](analysis::analyse) is the one function that walks through all of it.
+//!
+//! No I/O, no async and no ONNX: the two networks are reached through [`networks::Networks`].
+
+pub mod analysis;
+pub mod networks;
+pub mod rgb;
+
+pub use analysis::{Analysis, Options};
+pub use rgb::RgbImage;

@@ -1,0 +1,1 @@
+//! Documents about a set of results. Pure: strings and bytes out, no files touched.
