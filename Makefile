@@ -1,0 +1,31 @@
+# `make demo` and `make test` do all their own set-up on a fresh Debian or Ubuntu; `make` lists the rest.
+
+BIN = $(or $(CARGO_TARGET_DIR),target)/release/pitchfleet
+
+.PHONY: help build demo test check bench clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: ## Build the release executable
+	@scripts/setup.sh build
+	cargo build --release --locked
+
+demo: build ## Analyse the sample photos with the demo models
+	$(BIN) analyze samples --out out/demo --overlays all
+
+test: ## Run every test
+	@scripts/setup.sh test
+	@scripts/test.sh
+
+check: ## Formatting, lints
+	@scripts/setup.sh test
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+
+bench: build ## Measure against the Python worker (minutes; results go to docs/benchmarks.md by hand)
+	bench/run.sh
+
+clean: ## Remove build outputs and demo results
+	cargo clean
+	rm -rf out
