@@ -61,10 +61,16 @@ fn crates_use_only_the_layers_below_them() {
     let packages = dependencies();
     let members: BTreeSet<_> = packages.keys().cloned().collect();
     for (package, names) in packages {
-        let allowed = LAYERS.iter().find(|(name, _)| *name == package).map(|(_, below)| *below);
+        let allowed = LAYERS
+            .iter()
+            .find(|(name, _)| *name == package)
+            .map(|(_, below)| *below);
         let allowed = allowed.unwrap_or_else(|| panic!("`{package}` has no place in LAYERS: give it one"));
         for used in names.intersection(&members) {
-            assert!(allowed.contains(&used.as_str()), "`{package}` must not use `{used}`");
+            assert!(
+                allowed.contains(&used.as_str()),
+                "`{package}` must not use `{used}`"
+            );
         }
     }
 }
@@ -73,6 +79,9 @@ fn crates_use_only_the_layers_below_them() {
 fn pure_crates_have_no_runtime() {
     let packages = dependencies();
     for package in PURE {
-        assert!(!packages[*package].contains("tokio"), "`{package}` must not depend on tokio");
+        assert!(
+            !packages[*package].contains("tokio"),
+            "`{package}` must not depend on tokio"
+        );
     }
 }

@@ -65,7 +65,10 @@ mod tests {
     #[test]
     fn keys_are_sorted_at_every_depth() {
         let value = json!({"b": [1, {"z": null, "a": "é\n"}], "a": 0.5});
-        assert_eq!(canonical_json(&value), r#"{"a":0.5,"b":[1,{"a":"é\n","z":null}]}"#);
+        assert_eq!(
+            canonical_json(&value),
+            r#"{"a":0.5,"b":[1,{"a":"é\n","z":null}]}"#
+        );
     }
 
     #[test]

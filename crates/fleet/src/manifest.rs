@@ -179,7 +179,10 @@ mod tests {
             archive: None,
         };
         let line = serde_json::to_string(&item).unwrap();
-        assert_eq!(line, r#"{"index":3,"key":"day-1/a.jpg","size":5,"etag":"x","group":null}"#);
+        assert_eq!(
+            line,
+            r#"{"index":3,"key":"day-1/a.jpg","size":5,"etag":"x","group":null}"#
+        );
         assert_eq!(serde_json::from_str::<Item>(&line).unwrap(), item);
     }
 }

@@ -8,7 +8,10 @@
 //! No I/O, no async and no ONNX: the two networks are reached through [`networks::Networks`].
 
 pub mod analysis;
+pub mod classify;
+pub mod detect;
 pub mod networks;
+pub mod resize;
 pub mod rgb;
 
 pub use analysis::{Analysis, Options};

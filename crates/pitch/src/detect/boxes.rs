@@ -1,0 +1,337 @@
+//! Boxes on the photo from the raw output of a YOLOv8 detector.
+
+use crate::analysis::{DetectedBox, PixelBox, Size};
+use crate::networks::{NetworkError, RawBoxes};
+
+use super::letterbox::Letterbox;
+
+/// Two boxes of one class that overlap by more than this are one (intersection over union).
+const IOU_THRESHOLD: f32 = 0.7;
+
+/// The most boxes that are reported.
+const MAX_BOXES: usize = 300;
+
+/// Rows of the output before the class scores: centre x, centre y, width, height.
+const GEOMETRY_ROWS: usize = 4;
+
+/// A box in input pixels.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Candidate {
+    /// `x1, y1, x2, y2`; the second corner lies right of and below the first one.
+    pub corners: [f32; 4],
+    /// Score of its class.
+    pub score: f32,
+    /// Index of its class.
+    pub class: usize,
+}
+
+/// The boxes on the photo whose score exceeds `threshold`, best first, at most one for each thing, at most 300.
+///
+/// `letterbox` is the one that made the detector's input from an image; `photo` is the size of the photo that this
+/// image shows, which may be larger than the image. `classes` names the classes.
+///
+/// # Errors
+/// When `raw` has no class scores or does not hold `rows * anchors` values.
+pub fn read(
+    raw: &RawBoxes,
+    threshold: f32,
+    letterbox: &Letterbox,
+    image: Size,
+    photo: Size,
+    classes: &[String],
+) -> Result<Vec<DetectedBox>, NetworkError> {
+    let survivors = suppress(candidates(raw, threshold)?);
+    Ok(survivors
+        .into_iter()
+        .filter_map(|candidate| {
+            Some(DetectedBox {
+                corners: on_photo(candidate.corners, letterbox, image, photo)?,
+                // A float carries no more digits than these.
+                confidence: (f64::from(candidate.score) * 1e6).round() / 1e6,
+                class: classes
+                    .get(candidate.class)
+                    .cloned()
+                    .unwrap_or_else(|| format!("class {}", candidate.class)),
+            })
+        })
+        .collect())
+}
+
+/// Every anchor whose best class scores more than `threshold`. Anchors with a number that is not finite, and boxes
+/// without area, are left out.
+///
+/// # Errors
+/// See [`read`].
+pub fn candidates(raw: &RawBoxes, threshold: f32) -> Result<Vec<Candidate>, NetworkError> {
+    let RawBoxes {
+        rows,
+        anchors,
+        ref values,
+    } = *raw;
+    if rows <= GEOMETRY_ROWS || rows.checked_mul(anchors) != Some(values.len()) {
+        return Err(NetworkError {
+            message: format!(
+                "the detector gave {} values as {rows} x {anchors}; a YOLOv8 detector gives 4 rows and one for each class",
+                values.len()
+            ),
+            out_of_memory: false,
+        });
+    }
+    let row = |i: usize| &values[i * anchors..][..anchors];
+    let candidate = |anchor: usize| {
+        let mut score = f32::NEG_INFINITY;
+        let mut class = 0;
+        for i in GEOMETRY_ROWS..rows {
+            if row(i)[anchor] > score {
+                score = row(i)[anchor];
+                class = i - GEOMETRY_ROWS;
+            }
+        }
+        let [x, y, width, height] = [0, 1, 2, 3].map(|i| row(i)[anchor]);
+        let corners = [
+            x - width / 2.0,
+            y - height / 2.0,
+            x + width / 2.0,
+            y + height / 2.0,
+        ];
+        let usable = score > threshold
+            && score.is_finite()
+            && corners.iter().all(|c| c.is_finite())
+            && corners[0] < corners[2]
+            && corners[1] < corners[3];
+        usable.then_some(Candidate {
+            corners,
+            score: score.min(1.0),
+            class,
+        })
+    };
+    Ok((0..anchors).filter_map(candidate).collect())
+}
+
+/// Greedy non-maximum suppression within each class: best first, at most 300.
+pub fn suppress(mut candidates: Vec<Candidate>) -> Vec<Candidate> {
+    candidates.sort_by(|a, b| b.score.total_cmp(&a.score));
+    let mut kept: Vec<Candidate> = Vec::new();
+    for candidate in candidates {
+        if kept.len() == MAX_BOXES {
+            break;
+        }
+        let same_thing =
+            |other: &Candidate| other.class == candidate.class && overlap(other, &candidate) > IOU_THRESHOLD;
+        if !kept.iter().any(same_thing) {
+            kept.push(candidate);
+        }
+    }
+    kept
+}
+
+/// Intersection over union, 0..=1.
+fn overlap(a: &Candidate, b: &Candidate) -> f32 {
+    let area = |[x1, y1, x2, y2]: [f32; 4]| (x2 - x1) * (y2 - y1);
+    let [ax1, ay1, ax2, ay2] = a.corners;
+    let [bx1, by1, bx2, by2] = b.corners;
+    let width = (ax2.min(bx2) - ax1.max(bx1)).max(0.0);
+    let height = (ay2.min(by2) - ay1.max(by1)).max(0.0);
+    let intersection = width * height;
+    intersection / (area(a.corners) + area(b.corners) - intersection)
+}
+
+/// Corners in whole pixels of the photo, truncated, inside it; `None` when less than a pixel is left.
+fn on_photo([x1, y1, x2, y2]: [f32; 4], letterbox: &Letterbox, image: Size, photo: Size) -> Option<PixelBox> {
+    let corner = |x: f32, y: f32| {
+        let [x, y] = letterbox.to_image([f64::from(x), f64::from(y)]);
+        // A float becomes the nearest value that the integer type has, so that negative is 0.
+        let whole = |v: f64, image: usize, photo: usize| {
+            ((v * photo as f64 / image.max(1) as f64) as usize).min(photo)
+        };
+        [
+            whole(x, image.width, photo.width),
+            whole(y, image.height, photo.height),
+        ]
+    };
+    let ([x1, y1], [x2, y2]) = (corner(x1, y1), corner(x2, y2));
+    (x1 < x2 && y1 < y2).then_some([x1, y1, x2, y2])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::networks::DetectorShape;
+    use proptest::prelude::*;
+
+    const SQUARE: Size = Size {
+        width: 640,
+        height: 640,
+    };
+
+    fn identity() -> Letterbox {
+        let shape = DetectorShape {
+            image_size: 640,
+            stride: 32,
+            fixed_square: false,
+            classes: Vec::new(),
+        };
+        Letterbox::new(SQUARE, &shape)
+    }
+
+    /// One column per anchor: `[cx, cy, w, h, scores…]`.
+    fn raw(columns: &[&[f32]]) -> RawBoxes {
+        let rows = columns.first().map_or(5, |c| c.len());
+        let values = (0..rows)
+            .flat_map(|i| columns.iter().map(move |c| c[i]))
+            .collect();
+        RawBoxes {
+            rows,
+            anchors: columns.len(),
+            values,
+        }
+    }
+
+    fn read_square(raw: &RawBoxes, threshold: f32) -> Vec<DetectedBox> {
+        read(raw, threshold, &identity(), SQUARE, SQUARE, &["pitch".to_owned()]).unwrap()
+    }
+
+    #[test]
+    fn the_threshold_itself_does_not_pass() {
+        let raw = raw(&[
+            &[100.0, 100.0, 50.0, 20.0, 0.5],
+            &[300.0, 100.0, 50.0, 20.0, 0.51],
+        ]);
+        let boxes = read_square(&raw, 0.5);
+        assert_eq!(boxes.len(), 1);
+        assert_eq!(boxes[0].corners, [275, 90, 325, 110]);
+    }
+
+    #[test]
+    fn overlap_of_exactly_the_threshold_survives() {
+        // 100x100 and 100x70 inside it: IoU 0.7; 100x71: 0.71.
+        let at = raw(&[
+            &[100.0, 100.0, 100.0, 100.0, 0.9],
+            &[100.0, 100.0, 100.0, 70.0, 0.8],
+        ]);
+        assert_eq!(read_square(&at, 0.5).len(), 2);
+        let over = raw(&[
+            &[100.0, 100.0, 100.0, 100.0, 0.9],
+            &[100.0, 100.0, 100.0, 71.0, 0.8],
+        ]);
+        assert_eq!(read_square(&over, 0.5).len(), 1);
+    }
+
+    #[test]
+    fn classes_do_not_suppress_each_other() {
+        let raw = raw(&[
+            &[100.0, 100.0, 100.0, 100.0, 0.9, 0.1],
+            &[100.0, 100.0, 100.0, 100.0, 0.1, 0.8],
+        ]);
+        let boxes = read_square(&raw, 0.5);
+        assert_eq!(
+            boxes.iter().map(|b| b.class.as_str()).collect::<Vec<_>>(),
+            ["pitch", "class 1"]
+        );
+    }
+
+    #[test]
+    fn numbers_that_are_not_finite_are_left_out() {
+        let raw = raw(&[
+            &[f32::NAN, 100.0, 100.0, 100.0, 0.9],
+            &[100.0, 100.0, f32::INFINITY, 100.0, 0.9],
+            &[100.0, 100.0, 100.0, 100.0, f32::NAN],
+            &[100.0, 100.0, 100.0, 100.0, f32::INFINITY],
+            &[100.0, 100.0, -3.0, 100.0, 0.9],
+        ]);
+        assert_eq!(read_square(&raw, 0.5), []);
+    }
+
+    #[test]
+    fn a_malformed_output_is_an_error() {
+        for (rows, anchors, values) in [(4, 1, 4), (5, 2, 9), (0, 0, 0), (5, usize::MAX, 5)] {
+            let raw = RawBoxes {
+                rows,
+                anchors,
+                values: vec![0.9; values],
+            };
+            assert!(candidates(&raw, 0.5).is_err());
+        }
+    }
+
+    #[test]
+    fn corners_are_mapped_to_the_full_photo_clipped_and_truncated() {
+        let image = Size {
+            width: 1000,
+            height: 750,
+        };
+        let photo = Size {
+            width: 4000,
+            height: 3000,
+        };
+        let shape = DetectorShape {
+            image_size: 640,
+            stride: 32,
+            fixed_square: true,
+            classes: Vec::new(),
+        };
+        let letterbox = Letterbox::new(image, &shape);
+        // The content starts at y = 80; 0.64 input pixels per image pixel, 0.16 per photo pixel.
+        let raw = raw(&[&[100.0, 180.0, 300.0, 100.1, 0.9]]);
+        let boxes = read(&raw, 0.5, &letterbox, image, photo, &[]).unwrap();
+        assert_eq!(boxes[0].corners, [0, 312, 1562, 937]);
+    }
+
+    #[test]
+    fn a_box_outside_the_photo_is_left_out() {
+        let raw = raw(&[&[-100.0, 100.0, 50.0, 50.0, 0.9]]);
+        assert_eq!(read_square(&raw, 0.5), []);
+    }
+
+    fn candidate() -> impl Strategy<Value = Candidate> {
+        (
+            -50f32..700.0,
+            -50f32..700.0,
+            1f32..400.0,
+            1f32..400.0,
+            0f32..1.0,
+            0usize..3,
+        )
+            .prop_map(|(x, y, w, h, score, class)| Candidate {
+                corners: [x, y, x + w, y + h],
+                score,
+                class,
+            })
+    }
+
+    proptest! {
+        #[test]
+        fn survivors_are_sorted_and_apart(input in prop::collection::vec(candidate(), 0..60)) {
+            let kept = suppress(input.clone());
+            prop_assert!(kept.is_sorted_by(|a, b| a.score >= b.score));
+            for (i, a) in kept.iter().enumerate() {
+                for b in &kept[i + 1..] {
+                    prop_assert!(a.class != b.class || overlap(a, b) <= IOU_THRESHOLD);
+                }
+            }
+            // What is gone overlaps something at least as good that stayed.
+            for gone in input.iter().filter(|c| !kept.contains(c)) {
+                let covers = |k: &Candidate| {
+                    k.class == gone.class && k.score >= gone.score && overlap(k, gone) > IOU_THRESHOLD
+                };
+                prop_assert!(kept.iter().any(covers));
+            }
+            prop_assert_eq!(suppress(kept.clone()), kept);
+        }
+
+        #[test]
+        fn any_output_gives_boxes_inside_the_photo(
+            values in prop::collection::vec(prop::num::f32::ANY, 0..120),
+            threshold in prop::num::f32::ANY,
+        ) {
+            let anchors = values.len() / 6;
+            let raw = RawBoxes { rows: 6, anchors, values: values[..anchors * 6].to_vec() };
+            let photo = Size { width: 37, height: 91 };
+            let boxes = read(&raw, threshold, &identity(), SQUARE, photo, &[]).unwrap();
+            for DetectedBox { corners: [x1, y1, x2, y2], confidence, .. } in boxes {
+                prop_assert!(x1 < x2 && x2 <= photo.width && y1 < y2 && y2 <= photo.height);
+                prop_assert!(confidence <= 1.0);
+            }
+        }
+    }
+}

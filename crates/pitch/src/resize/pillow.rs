@@ -1,0 +1,255 @@
+//! Pillow's `Image.resize(size, BILINEAR)` for 8-bit RGB, equal to it bit for bit.
+//!
+//! Not interpolation but a convolution: the triangle filter widens with the shrinking factor, so that every source
+//! pixel counts. Weights have 22 fractional bits; the horizontal step rounds to 8 bits before the vertical one
+//! (Pillow's `src/libImaging/Resample.c`).
+
+use multiversion::multiversion;
+
+use crate::RgbImage;
+
+const PRECISION_BITS: u32 = 32 - 8 - 2;
+const HALF: i32 = 1 << (PRECISION_BITS - 1);
+
+/// Weights are split in halves of this many bits, so that each half multiplies in 16 bits, two products at a time.
+const SPLIT_BITS: u32 = 11;
+
+/// Source samples are read in groups of this many.
+const GROUP: usize = 8;
+
+/// What one output sample is made of: `weights.len()` source samples from `start` on.
+struct Window {
+    start: usize,
+    weights: Vec<i32>,
+}
+
+fn windows(source: usize, target: usize) -> Vec<Window> {
+    let scale = source as f64 / target as f64;
+    let filter_scale = scale.max(1.0);
+    let support = filter_scale;
+    (0..target)
+        .map(|i| {
+            let centre = (i as f64 + 0.5) * scale;
+            let start = (centre - support + 0.5).max(0.0) as usize;
+            let end = ((centre + support + 0.5).max(0.0) as usize).min(source);
+            let raw: Vec<f64> = (start..end)
+                .map(|x| (1.0 - ((x as f64 - centre + 0.5) * (1.0 / filter_scale)).abs()).max(0.0))
+                .collect();
+            let sum: f64 = raw.iter().sum();
+            let fixed = |w: f64| (0.5 + w / sum * f64::from(1 << PRECISION_BITS)) as i32;
+            Window {
+                start,
+                weights: raw.into_iter().map(fixed).collect(),
+            }
+        })
+        .collect()
+}
+
+/// The horizontal windows as the kernel reads them: every window padded to whole groups with weights of zero.
+struct Columns {
+    /// First source sample of each window.
+    starts: Vec<usize>,
+    /// Groups per window, the same for all.
+    groups: usize,
+    /// High and low half of each weight, a group of one and a group of the other.
+    weights: Vec<[[i16; GROUP]; 2]>,
+    /// Samples that a padded plane must have.
+    padded: usize,
+}
+
+impl Columns {
+    fn new(source: usize, target: usize) -> Self {
+        let windows = windows(source, target);
+        let longest = windows.iter().map(|w| w.weights.len()).max().unwrap_or(0);
+        let groups = longest.div_ceil(GROUP);
+        let mut weights = vec![[[0; GROUP]; 2]; groups * target];
+        for (window, halves) in windows.iter().zip(weights.chunks_mut(groups.max(1))) {
+            for (i, &weight) in window.weights.iter().enumerate() {
+                let [high, low] = &mut halves[i / GROUP];
+                high[i % GROUP] = (weight >> SPLIT_BITS) as i16;
+                low[i % GROUP] = (weight & ((1 << SPLIT_BITS) - 1)) as i16;
+            }
+        }
+        Self {
+            starts: windows.iter().map(|w| w.start).collect(),
+            groups,
+            weights,
+            padded: source + groups * GROUP,
+        }
+    }
+}
+
+/// A resize that takes the source row by row, so that the source never has to be in memory as a whole.
+pub struct RowResizer {
+    source: [usize; 2],
+    columns: Columns,
+    rows: Vec<Window>,
+    vertical_first: bool,
+    /// The row that goes through the horizontal step, each colour on its own, padded.
+    planes: [Vec<i16>; 3],
+    /// The row that leaves the first step.
+    between: Vec<u8>,
+    /// Sums of the output rows that are under way: row `y` in slot `y % slots`.
+    sums: Vec<i32>,
+    slots: usize,
+    /// Source rows taken.
+    taken: usize,
+    target: RgbImage,
+    /// Target rows that are complete.
+    finished: usize,
+}
+
+impl RowResizer {
+    /// Makes ready to resize a `width` x `height` source to `target_width` x `target_height`.
+    pub fn new(width: usize, height: usize, target_width: usize, target_height: usize) -> Self {
+        let (target_width, target_height) = if width == 0 || height == 0 {
+            (0, 0)
+        } else {
+            (target_width, target_height)
+        };
+        let rows = windows(height.max(1), target_height);
+        let columns = Columns::new(width.max(1), target_width);
+        let slots = most_under_way(&rows);
+        let vertical_first = is_vertical_first([width, height], [target_width, target_height]);
+        let between = 3 * if vertical_first { width } else { target_width };
+        Self {
+            source: [width, height],
+            planes: std::array::from_fn(|_| vec![0; columns.padded]),
+            between: vec![0; between],
+            sums: vec![HALF; slots * between],
+            slots,
+            columns,
+            rows,
+            vertical_first,
+            taken: 0,
+            target: RgbImage::black(target_width, target_height),
+            finished: 0,
+        }
+    }
+
+    /// Takes the next source row, top to bottom: `width` pixels `R G B`. What is missing or too much is black or
+    /// ignored.
+    pub fn push(&mut self, row: &[u8]) {
+        if self.taken >= self.source[1] || self.finished >= self.rows.len() {
+            return;
+        }
+        let row = &row[..row.len().min(self.source[0] * 3)];
+        let row = if self.vertical_first {
+            row
+        } else {
+            convolve_row(row, &mut self.planes, &self.columns, &mut self.between);
+            &self.between
+        };
+        let y = self.taken;
+        self.taken += 1;
+        let samples = self.between.len();
+        let mut complete = self.finished;
+        for out in self.finished..self.rows.len() {
+            let window = &self.rows[out];
+            if y < window.start {
+                break;
+            }
+            if let Some(&weight) = window.weights.get(y - window.start) {
+                let sums = &mut self.sums[out % self.slots * samples..][..samples];
+                add_weighted_row(row, weight, sums);
+            }
+            if y + 1 >= window.start + window.weights.len() {
+                complete = out + 1;
+            }
+        }
+        for out in self.finished..complete {
+            let sums = &mut self.sums[out % self.slots * samples..][..samples];
+            let target = self.target.row_mut(out);
+            if self.vertical_first {
+                round_sums(sums, &mut self.between);
+                convolve_row(&self.between, &mut self.planes, &self.columns, target);
+            } else {
+                round_sums(sums, target);
+            }
+            sums.fill(HALF);
+        }
+        self.finished = complete;
+    }
+
+    /// The resized image. Rows of the target whose source rows were not all pushed are black.
+    pub fn finish(self) -> RgbImage {
+        self.target
+    }
+}
+
+/// Which step Pillow takes first, since version 12: the vertical one where it shrinks the image by much more. Each
+/// step rounds, so the order shows in the last bit.
+fn is_vertical_first([width, height]: [usize; 2], target: [usize; 2]) -> bool {
+    let shrink = |source: usize, target: usize| source as i64 - target as i64;
+    let down = shrink(height, target[1]);
+    down > 0 && down > 2 * shrink(width, target[0])
+}
+
+/// The most output rows whose windows share a source row.
+fn most_under_way(rows: &[Window]) -> usize {
+    let mut most = 1;
+    let mut first = 0;
+    for (y, window) in rows.iter().enumerate() {
+        while rows[first].start + rows[first].weights.len() <= window.start {
+            first += 1;
+        }
+        most = most.max(y + 1 - first);
+    }
+    most
+}
+
+/// Resizes `source` to `width` x `height`.
+pub fn resize(source: &RgbImage, width: usize, height: usize) -> RgbImage {
+    let mut resizer = RowResizer::new(source.width(), source.height(), width, height);
+    for y in 0..source.height() {
+        resizer.push(source.row(y));
+    }
+    resizer.finish()
+}
+
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512vl+avx512dq", "x86_64+avx2+bmi1+bmi2"))]
+fn convolve_row(row: &[u8], planes: &mut [Vec<i16>; 3], columns: &Columns, out: &mut [u8]) {
+    let [red, green, blue] = planes;
+    let samples = red.iter_mut().zip(green).zip(blue);
+    for (&[pr, pg, pb], ((r, g), b)) in row.as_chunks::<3>().0.iter().zip(samples) {
+        *r = i16::from(pr);
+        *g = i16::from(pg);
+        *b = i16::from(pb);
+    }
+
+    let groups = columns.groups;
+    let windows = columns.starts.iter().zip(columns.weights.chunks_exact(groups));
+    for ((&start, weights), out) in windows.zip(out.as_chunks_mut::<3>().0) {
+        for (plane, out) in planes.iter().zip(out) {
+            let samples = plane[start..][..groups * GROUP].as_chunks::<GROUP>().0;
+            let mut high = 0i32;
+            let mut low = 0i32;
+            for (samples, [weights_high, weights_low]) in samples.iter().zip(weights) {
+                for i in 0..GROUP {
+                    high += i32::from(samples[i]) * i32::from(weights_high[i]);
+                    low += i32::from(samples[i]) * i32::from(weights_low[i]);
+                }
+            }
+            *out = round((high << SPLIT_BITS) + low + HALF);
+        }
+    }
+}
+
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512vl+avx512dq", "x86_64+avx2+bmi1+bmi2"))]
+fn add_weighted_row(row: &[u8], weight: i32, sums: &mut [i32]) {
+    for (sum, &sample) in sums.iter_mut().zip(row) {
+        *sum += i32::from(sample) * weight;
+    }
+}
+
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512vl+avx512dq", "x86_64+avx2+bmi1+bmi2"))]
+fn round_sums(sums: &[i32], out: &mut [u8]) {
+    for (&sum, out) in sums.iter().zip(out) {
+        *out = round(sum);
+    }
+}
+
+#[inline(always)]
+fn round(sum: i32) -> u8 {
+    (sum >> PRECISION_BITS).clamp(0, 255) as u8
+}
