@@ -7,12 +7,14 @@
 //!
 //! No I/O, no async and no ONNX: the two networks are reached through [`networks::Networks`].
 
+pub mod advice;
 pub mod analysis;
 pub mod classify;
 pub mod detect;
 pub mod networks;
 pub mod resize;
 pub mod rgb;
+pub mod rules;
 
 pub use analysis::{Analysis, Options};
 pub use rgb::RgbImage;
