@@ -19,10 +19,10 @@ machine="$(uname -m)"
 case "$(uname -s)/$package/$machine" in
     Linux/onnxruntime/x86_64)
         wheel_sha256=99e1074c4b2197accd5073052a465361be17b89c093b8ffb6e6bd8f986c52df8
-        library_sha256=49852228a93995158b2a813d4df487d47a1b76b0eaa894507ef49e91b6d7954a ;;
+        library_sha256=6c1585d1bbf45b0712ea4a21b705c5fcb4ba04ff2e30f1fbf81a49faf658638f ;;
     Linux/onnxruntime/aarch64)
         wheel_sha256=e36c187006e7a7c8b8d6d57f1a209dd63f52430dca6c282b177718ad6b841054
-        library_sha256=6c1585d1bbf45b0712ea4a21b705c5fcb4ba04ff2e30f1fbf81a49faf658638f ;;
+        library_sha256=49852228a93995158b2a813d4df487d47a1b76b0eaa894507ef49e91b6d7954a ;;
     Linux/onnxruntime-gpu/x86_64)
         wheel_sha256=05d548956197b9d01f59b625de740e0d6be3593f874e241a12dc0362650ecdf7
         library_sha256=5104254339ecadae808da771bd0b63b240f0dbd466514234905e54372435c303 ;;
