@@ -1,5 +1,7 @@
 //! `pitchfleet analyze`: photos in, a folder of results and a report out.
 
+mod plan;
+
 use std::path::PathBuf;
 
 use crate::exit::Ending;

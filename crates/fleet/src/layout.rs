@@ -16,9 +16,14 @@ pub fn result_key(index: u64) -> String {
     format!("{RESULTS}/{index:08}.json")
 }
 
+/// `overlays/<index>`, the folder of one photo's pictures.
+pub fn overlays_key(index: u64) -> String {
+    format!("overlays/{index:08}")
+}
+
 /// `overlays/<index>/<kind>.jpg`.
 pub fn overlay_key(index: u64, kind: OverlayKind) -> String {
-    format!("overlays/{index:08}/{}.jpg", kind.name())
+    format!("{}/{}.jpg", overlays_key(index), kind.name())
 }
 
 /// `report/<name>`.
