@@ -1,7 +1,10 @@
 //! The `pitchfleet` executable: one subcommand per role, each in its own file.
 
 mod analyze;
+mod bundles;
 mod exit;
+mod memory;
+mod models;
 mod out_dir;
 mod path_key;
 mod sources;
@@ -21,11 +24,13 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Analyze(analyze::Args),
+    Models(models::Args),
 }
 
 fn main() -> ExitCode {
     let ended = match Cli::parse().command {
         Command::Analyze(args) => analyze::run(args),
+        Command::Models(args) => models::run(&args),
     };
     match ended {
         Ok(ending) => ending.code(),
