@@ -20,8 +20,15 @@ pub(crate) fn search_path() -> Vec<PathBuf> {
     folders.extend(user_folder());
     if let Some(beside) = env::current_exe().ok().as_deref().and_then(Path::parent) {
         folders.push(beside.join("bundles"));
-        folders.extend(beside.parent().map(|prefix| prefix.join("share/pitchfleet/bundles")));
-        let checkouts = beside.ancestors().skip(1).filter(|folder| folder.join("Cargo.lock").is_file());
+        folders.extend(
+            beside
+                .parent()
+                .map(|prefix| prefix.join("share/pitchfleet/bundles")),
+        );
+        let checkouts = beside
+            .ancestors()
+            .skip(1)
+            .filter(|folder| folder.join("Cargo.lock").is_file());
         folders.extend(checkouts.map(|folder| folder.join("bundles")));
     }
     folders.push(PathBuf::from("bundles"));
@@ -30,7 +37,11 @@ pub(crate) fn search_path() -> Vec<PathBuf> {
 
 /// The user's own folder of bundles; `None` without a home.
 pub(crate) fn user_folder() -> Option<PathBuf> {
-    let absolute = |name: &str| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let absolute = |name: &str| {
+        env::var_os(name)
+            .map(PathBuf::from)
+            .filter(|path| path.is_absolute())
+    };
     let data = absolute("XDG_DATA_HOME").or_else(|| Some(absolute("HOME")?.join(".local/share")))?;
     Some(data.join("pitchfleet/bundles"))
 }
@@ -49,14 +60,23 @@ fn find_in(wanted: Option<&Path>, folders: &[PathBuf]) -> Result<PathBuf, Fatal>
         return Ok(name.to_owned());
     }
     if name.ends_with(BUNDLE_FILE) && name.is_file() {
-        return Ok(name.parent().filter(|folder| *folder != Path::new("")).unwrap_or(Path::new(".")).to_owned());
+        return Ok(name
+            .parent()
+            .filter(|folder| *folder != Path::new(""))
+            .unwrap_or(Path::new("."))
+            .to_owned());
     }
     if name.components().count() == 1
-        && let Some(folder) = folders.iter().find(|folder| folder.join(name).join(BUNDLE_FILE).is_file())
+        && let Some(folder) = folders
+            .iter()
+            .find(|folder| folder.join(name).join(BUNDLE_FILE).is_file())
     {
         return Ok(folder.join(name));
     }
-    let searched: Vec<_> = folders.iter().map(|folder| format!("\n  {}", folder.display())).collect();
+    let searched: Vec<_> = folders
+        .iter()
+        .map(|folder| format!("\n  {}", folder.display()))
+        .collect();
     Err(Fatal::set_up(format!(
         "there is no model bundle `{}`: give a folder that holds a {BUNDLE_FILE} with --bundle, or fetch one with \
          `pitchfleet models pull`. Searched for it by name in:{}",
@@ -70,8 +90,15 @@ pub(crate) fn all() -> Vec<(String, PathBuf)> {
     let mut found: Vec<(String, PathBuf)> = Vec::new();
     for folder in search_path() {
         let entries = folder.read_dir().into_iter().flatten().flatten();
-        for path in entries.map(|entry| entry.path()).filter(|path| path.join(BUNDLE_FILE).is_file()) {
-            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        for path in entries
+            .map(|entry| entry.path())
+            .filter(|path| path.join(BUNDLE_FILE).is_file())
+        {
+            let name = path
+                .file_name()
+                .unwrap_or_default()
+                .to_string_lossy()
+                .into_owned();
             if !name.starts_with('.') && !found.iter().any(|(known, _)| *known == name) {
                 found.push((name, path));
             }
@@ -100,7 +127,10 @@ mod tests {
         assert_eq!(find_in(None, &folders).unwrap(), folders[1].join("demo"));
         make(&folders[0].join("demo"));
         assert_eq!(find_in(None, &folders).unwrap(), folders[0].join("demo"));
-        assert_eq!(find_in(Some(Path::new("demo")), &folders).unwrap(), folders[0].join("demo"));
+        assert_eq!(
+            find_in(Some(Path::new("demo")), &folders).unwrap(),
+            folders[0].join("demo")
+        );
     }
 
     #[test]
@@ -116,6 +146,9 @@ mod tests {
     fn what_is_missing_is_said_with_the_places_searched() {
         let error = find_in(Some(Path::new("mine")), &[PathBuf::from("/some/place")]).unwrap_err();
         let text = error.to_string();
-        assert!(text.contains("`mine`") && text.contains("/some/place") && text.contains("models pull"), "{text}");
+        assert!(
+            text.contains("`mine`") && text.contains("/some/place") && text.contains("models pull"),
+            "{text}"
+        );
     }
 }

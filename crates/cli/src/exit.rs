@@ -110,14 +110,25 @@ mod tests {
     #[test]
     fn context_around_an_error_keeps_its_code() {
         let plain = Fatal::output("disk full").into();
-        let wrapped = Err::<(), _>(Fatal::output("disk full")).context("while writing").unwrap_err();
-        assert_eq!(format!("{:?}", code_of(&plain)), format!("{:?}", ExitCode::from(5)));
-        assert_eq!(format!("{:?}", code_of(&wrapped)), format!("{:?}", ExitCode::from(5)));
+        let wrapped = Err::<(), _>(Fatal::output("disk full"))
+            .context("while writing")
+            .unwrap_err();
+        assert_eq!(
+            format!("{:?}", code_of(&plain)),
+            format!("{:?}", ExitCode::from(5))
+        );
+        assert_eq!(
+            format!("{:?}", code_of(&wrapped)),
+            format!("{:?}", ExitCode::from(5))
+        );
     }
 
     #[test]
     fn an_error_of_no_kind_is_the_programs_own() {
         let error = anyhow::anyhow!("lost");
-        assert_eq!(format!("{:?}", code_of(&error)), format!("{:?}", ExitCode::from(70)));
+        assert_eq!(
+            format!("{:?}", code_of(&error)),
+            format!("{:?}", ExitCode::from(70))
+        );
     }
 }

@@ -66,7 +66,11 @@ fn children(pid: u32) -> Vec<u32> {
         .flatten()
         .filter_map(|thread| fs::read_to_string(thread.path().join("children")).ok());
     lists
-        .flat_map(|list| list.split_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<_>>())
+        .flat_map(|list| {
+            list.split_whitespace()
+                .filter_map(|pid| pid.parse().ok())
+                .collect::<Vec<_>>()
+        })
         .collect()
 }
 
@@ -120,7 +124,10 @@ Private_Dirty:       400 kB
         child.kill().unwrap();
         child.wait().unwrap();
         assert!(alone.resident > 0 && of_child.resident > 0);
-        assert!(tree.resident > alone.resident / 2 + of_child.resident / 2, "{tree:?}");
+        assert!(
+            tree.resident > alone.resident / 2 + of_child.resident / 2,
+            "{tree:?}"
+        );
         assert!(children(std::process::id()).is_empty());
     }
 }

@@ -30,10 +30,14 @@ fn describe(path: &Path, source: &io::Error) -> String {
     let path = path.display();
     match source.kind() {
         io::ErrorKind::StorageFull => {
-            format!("the disk is full: {path} was not written. What is there is whole; free some space and run the same command again")
+            format!(
+                "the disk is full: {path} was not written. What is there is whole; free some space and run the same command again"
+            )
         }
         io::ErrorKind::QuotaExceeded => {
-            format!("the disk quota is used up: {path} was not written. What is there is whole; free some space and run the same command again")
+            format!(
+                "the disk quota is used up: {path} was not written. What is there is whole; free some space and run the same command again"
+            )
         }
         io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
             format!("{path} cannot be written ({source}): choose another folder with --out")
@@ -106,7 +110,10 @@ impl OutDir {
     ) -> Result<(), WriteError> {
         let path = self.path(key);
         let mut partial = path.clone();
-        partial.set_file_name(format!("{PARTIAL}{}", path.file_name().unwrap_or_default().display()));
+        partial.set_file_name(format!(
+            "{PARTIAL}{}",
+            path.file_name().unwrap_or_default().display()
+        ));
         let written = create(&partial).and_then(|file| {
             let mut writer = BufWriter::new(file);
             fill(&mut writer)?;
@@ -147,7 +154,11 @@ impl OutDir {
             return Ok(());
         };
         for entry in entries.flatten() {
-            if entry.file_name().as_encoded_bytes().starts_with(PARTIAL.as_bytes()) {
+            if entry
+                .file_name()
+                .as_encoded_bytes()
+                .starts_with(PARTIAL.as_bytes())
+            {
                 let path = entry.path();
                 fs::remove_file(&path).map_err(|source| WriteError { path, source })?;
             }
@@ -192,7 +203,12 @@ mod tests {
     fn one_run_at_a_time() {
         let dir = tempfile::tempdir().unwrap();
         let first = OutDir::open(dir.path()).unwrap();
-        assert!(OutDir::open(dir.path()).unwrap_err().to_string().contains("another run"));
+        assert!(
+            OutDir::open(dir.path())
+                .unwrap_err()
+                .to_string()
+                .contains("another run")
+        );
         drop(first);
         OutDir::open(dir.path()).unwrap();
     }

@@ -62,7 +62,13 @@ fn escape_at(bytes: &[u8], place: usize) -> Option<u8> {
 /// A key or message made safe for a terminal: control characters cannot move the cursor.
 pub(crate) fn printable(text: &str) -> String {
     text.chars()
-        .map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c })
+        .map(|c| {
+            if c.is_control() {
+                char::REPLACEMENT_CHARACTER
+            } else {
+                c
+            }
+        })
         .collect()
 }
 
@@ -74,7 +80,13 @@ mod tests {
 
     #[test]
     fn ordinary_paths_stand_for_themselves() {
-        for path in ["day-1/north end/IMG_0001.JPG", "Übung/пейзаж 50%.jpg", "100%.jpg", "%.jpg", ""] {
+        for path in [
+            "day-1/north end/IMG_0001.JPG",
+            "Übung/пейзаж 50%.jpg",
+            "100%.jpg",
+            "%.jpg",
+            "",
+        ] {
             assert_eq!(to_key(Path::new(path)), path);
         }
     }

@@ -14,8 +14,6 @@ use std::path::{Path, PathBuf};
 
 use fleet::manifest::ArchiveEntry;
 
-pub(crate) use archive::{Archive, ArchiveError, Limits};
-
 use crate::exit::Fatal;
 use crate::path_key;
 
@@ -70,8 +68,14 @@ impl Sources {
     /// # Errors
     /// When a path does not exist and is no glob, or is a glob that cannot be understood.
     pub(crate) fn new(paths: &[PathBuf]) -> Result<Self, Fatal> {
-        let roots = paths.iter().map(|path| classify(path)).collect::<Result<_, _>>()?;
-        Ok(Self { roots, excluded: None })
+        let roots = paths
+            .iter()
+            .map(|path| classify(path))
+            .collect::<Result<_, _>>()?;
+        Ok(Self {
+            roots,
+            excluded: None,
+        })
     }
 
     /// Leaves out the folder `out`, which may lie inside a folder that is listed.
@@ -138,7 +142,10 @@ impl Sources {
             return PathBuf::new();
         };
         parents.fold(first.to_owned(), |common, parent| {
-            let shared = common.components().zip(parent.components()).take_while(|(a, b)| a == b);
+            let shared = common
+                .components()
+                .zip(parent.components())
+                .take_while(|(a, b)| a == b);
             shared.map(|(a, _)| a).collect()
         })
     }
@@ -179,7 +186,12 @@ fn file(path: &Path, group: Option<String>) -> Found {
 }
 
 fn file_etag(metadata: &Metadata) -> String {
-    format!("{:x}-{:x}-{:x}", metadata.len(), metadata.mtime(), metadata.mtime_nsec())
+    format!(
+        "{:x}-{:x}-{:x}",
+        metadata.len(),
+        metadata.mtime(),
+        metadata.mtime_nsec()
+    )
 }
 
 fn identity(metadata: &Metadata) -> (u64, u64) {
@@ -298,7 +310,10 @@ mod tests {
     fn globs_match_below_their_literal_part() {
         let dir = day();
         let (found, _) = list(&[dir.path().join("*/*.{png,HEIC}")], None);
-        assert_eq!(lines(&found, dir.path()), ["north/2.png north", "south/3.HEIC south"]);
+        assert_eq!(
+            lines(&found, dir.path()),
+            ["north/2.png north", "south/3.HEIC south"]
+        );
         let (found, _) = list(&[dir.path().join("**/*.webp")], None);
         assert_eq!(lines(&found, dir.path()), ["north/deep/x.webp north/deep"]);
         let (found, _) = list(&[dir.path().join("?.*")], None);
@@ -343,7 +358,10 @@ mod tests {
     #[test]
     fn a_path_that_is_not_there_is_a_mistake() {
         let error = Sources::new(&[PathBuf::from("no/such/folder")]).unwrap_err();
-        assert!(error.to_string().contains("no/such/folder does not exist"), "{error}");
+        assert!(
+            error.to_string().contains("no/such/folder does not exist"),
+            "{error}"
+        );
         assert!(Sources::new(&[PathBuf::from("a[.jpg")]).is_err());
     }
 

@@ -1,6 +1,8 @@
 //! `pitchfleet models pull` against a server on the loopback interface that speaks as the Hugging Face Hub does, and
 //! misbehaves where a test wants it to.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 use std::collections::HashMap;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -34,7 +36,10 @@ impl Hub {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let endpoint = format!("http://{}", listener.local_addr().unwrap());
         let state = Arc::new(Mutex::new(State {
-            files: files.iter().map(|(path, content)| (path.to_string(), content.to_vec())).collect(),
+            files: files
+                .iter()
+                .map(|(path, content)| (path.to_string(), content.to_vec()))
+                .collect(),
             ..State::default()
         }));
         let shared = Arc::clone(&state);
@@ -74,12 +79,16 @@ fn serve(mut stream: TcpStream, state: &Mutex<State>) -> Option<()> {
     }
     let mut state = state.lock().ok()?;
     let Some(content) = state.files.get(&path).cloned() else {
-        return stream.write_all(b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\nconnection: close\r\n\r\n").ok();
+        return stream
+            .write_all(b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
+            .ok();
     };
     let (first, last) = range.unwrap_or((0, None));
     if first >= content.len() {
         return stream
-            .write_all(b"HTTP/1.1 416 Range Not Satisfiable\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
+            .write_all(
+                b"HTTP/1.1 416 Range Not Satisfiable\r\ncontent-length: 0\r\nconnection: close\r\n\r\n",
+            )
             .ok();
     }
     let last = last.unwrap_or(content.len() - 1).min(content.len() - 1);
@@ -88,7 +97,11 @@ fn serve(mut stream: TcpStream, state: &Mutex<State>) -> Option<()> {
         state.ranges.push((path, first));
     }
     let etag = state.etag.clone().unwrap_or_else(|| hex(&content));
-    let cut = if is_metadata || state.cuts.is_empty() { usize::MAX } else { state.cuts.remove(0) };
+    let cut = if is_metadata || state.cuts.is_empty() {
+        usize::MAX
+    } else {
+        state.cuts.remove(0)
+    };
     drop(state);
 
     let body = &content[first..=last];
@@ -104,11 +117,16 @@ fn serve(mut stream: TcpStream, state: &Mutex<State>) -> Option<()> {
 }
 
 fn hex(content: &[u8]) -> String {
-    Sha256::digest(content).iter().map(|byte| format!("{byte:02x}")).collect()
+    Sha256::digest(content)
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
 }
 
 fn model(seed: u8) -> Vec<u8> {
-    (0..200_000u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8 ^ seed).collect()
+    (0..200_000u32)
+        .map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8 ^ seed)
+        .collect()
 }
 
 fn bundle(detector_file: &str, detector: &[u8], classifier: &[u8]) -> String {
@@ -124,7 +142,10 @@ fn bundle(detector_file: &str, detector: &[u8], classifier: &[u8]) -> String {
 fn club() -> Hub {
     let (detector, classifier) = (model(1), model(2));
     Hub::start(&[
-        ("/acme/pitch/resolve/v3/b/bundle.toml", bundle("detector.onnx", &detector, &classifier).as_bytes()),
+        (
+            "/acme/pitch/resolve/v3/b/bundle.toml",
+            bundle("detector.onnx", &detector, &classifier).as_bytes(),
+        ),
         ("/acme/pitch/resolve/v3/b/detector.onnx", &detector),
         ("/acme/pitch/resolve/v3/b/classifier.onnx", &classifier),
     ])
@@ -158,10 +179,17 @@ fn a_bundle_of_the_hub_becomes_one_of_this_machine() {
     let output = pull(&hub, home.path(), &[SOURCE]);
     assert!(output.status.success(), "{}", stderr(&output));
     let folder = installed(home.path());
-    assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), folder.to_str().unwrap());
+    assert_eq!(
+        String::from_utf8_lossy(&output.stdout).trim(),
+        folder.to_str().unwrap()
+    );
     assert_eq!(fs::read(folder.join("detector.onnx")).unwrap(), model(1));
     assert_eq!(fs::read(folder.join("classifier.onnx")).unwrap(), model(2));
-    assert!(fs::read_to_string(folder.join("bundle.toml")).unwrap().starts_with("# A comment"));
+    assert!(
+        fs::read_to_string(folder.join("bundle.toml"))
+            .unwrap()
+            .starts_with("# A comment")
+    );
     assert_eq!(fs::read_dir(&folder).unwrap().count(), 3);
 
     // A second time nothing is fetched.
@@ -177,7 +205,10 @@ fn a_download_that_breaks_off_continues_where_it_stopped() {
     hub.state.lock().unwrap().cuts = vec![usize::MAX, 120_000, 30_000];
     let output = pull(&hub, home.path(), &[SOURCE]);
     assert!(output.status.success(), "{}", stderr(&output));
-    assert_eq!(fs::read(installed(home.path()).join("detector.onnx")).unwrap(), model(1));
+    assert_eq!(
+        fs::read(installed(home.path()).join("detector.onnx")).unwrap(),
+        model(1)
+    );
     let mut interrupted = hub.downloads("detector.onnx");
     interrupted.extend(hub.downloads("classifier.onnx"));
     interrupted.sort_unstable();
@@ -190,7 +221,11 @@ fn a_pull_that_gave_up_is_continued_by_the_next() {
     hub.state.lock().unwrap().cuts = vec![usize::MAX, 1_000, 1_000, 1_000, 1_000, 1_000];
     let output = pull(&hub, home.path(), &[SOURCE]);
     assert_eq!(output.status.code(), Some(3));
-    assert!(stderr(&output).contains("again to continue"), "{}", stderr(&output));
+    assert!(
+        stderr(&output).contains("again to continue"),
+        "{}",
+        stderr(&output)
+    );
     assert!(!installed(home.path()).exists());
 
     let output = pull(&hub, home.path(), &[SOURCE]);
@@ -208,7 +243,10 @@ fn a_file_with_another_hash_is_refused_and_not_kept() {
     let output = pull(&hub, home.path(), &[SOURCE]);
     assert_eq!(output.status.code(), Some(3));
     let text = stderr(&output);
-    assert!(text.contains(&hex(&model(9))) && text.contains(&hex(&model(1))), "{text}");
+    assert!(
+        text.contains(&hex(&model(9))) && text.contains(&hex(&model(1))),
+        "{text}"
+    );
     assert!(!installed(home.path()).exists());
 
     // Mended at the source, the next pull takes it: the wrong one is not in the cache.
@@ -229,7 +267,11 @@ fn parts_of_a_bundle_may_lie_elsewhere() {
     fs::write(source.join("bundle.toml"), text).unwrap();
 
     let target = home.path().join("target");
-    let output = pull(&hub, home.path(), &[source.to_str().unwrap(), "--to", target.to_str().unwrap()]);
+    let output = pull(
+        &hub,
+        home.path(),
+        &[source.to_str().unwrap(), "--to", target.to_str().unwrap()],
+    );
     assert!(output.status.success(), "{}", stderr(&output));
     assert_eq!(fs::read(target.join("yolo.onnx")).unwrap(), detector);
     let text = fs::read_to_string(target.join("bundle.toml")).unwrap();

@@ -18,28 +18,37 @@ pub enum FailureCode {
     ZipUnsupported,
     /// The archive has more entries than are read.
     ZipTooManyEntries,
-    /// The engine process ended while it had the photo in hand, twice.
+    /// The engine process ended abnormally on this photo, alone.
     EngineCrashed,
-    /// The photo was not done within its deadline, twice.
-    PhotoDeadline,
-    /// Host or device ran out of memory.
-    OutOfMemory,
-    /// A network could not be run on the photo.
+    /// The engine process ran out of memory on this photo, alone.
+    EngineOutOfMemory,
+    /// This photo, alone, took longer than the photo deadline.
+    EngineTimeout,
+    /// The analysis panicked.
+    EnginePanicked,
+    /// ONNX Runtime reported an error.
     InferenceFailed,
+    /// The engine does not start; not the photo's fault.
+    EngineUnavailable,
+    /// The engine was stopped while the photo was in hand; not the photo's fault.
+    EngineStopped,
 }
 
 impl FailureCode {
     /// Every code.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 12] = [
         Self::Unreadable,
         Self::ZipCorrupt,
         Self::ZipEncrypted,
         Self::ZipUnsupported,
         Self::ZipTooManyEntries,
         Self::EngineCrashed,
-        Self::PhotoDeadline,
-        Self::OutOfMemory,
+        Self::EngineOutOfMemory,
+        Self::EngineTimeout,
+        Self::EnginePanicked,
         Self::InferenceFailed,
+        Self::EngineUnavailable,
+        Self::EngineStopped,
     ];
 
     /// The code on the wire.
@@ -51,9 +60,12 @@ impl FailureCode {
             Self::ZipUnsupported => "zip_unsupported",
             Self::ZipTooManyEntries => "zip_too_many_entries",
             Self::EngineCrashed => "engine_crashed",
-            Self::PhotoDeadline => "photo_deadline",
-            Self::OutOfMemory => "out_of_memory",
+            Self::EngineOutOfMemory => "engine_out_of_memory",
+            Self::EngineTimeout => "engine_timeout",
+            Self::EnginePanicked => "engine_panicked",
             Self::InferenceFailed => "inference_failed",
+            Self::EngineUnavailable => "engine_unavailable",
+            Self::EngineStopped => "engine_stopped",
         }
     }
 
@@ -82,6 +94,10 @@ mod tests {
     fn codes_are_distinct_and_in_snake_case() {
         let codes: BTreeSet<_> = FailureCode::ALL.iter().map(|code| code.code()).collect();
         assert_eq!(codes.len(), FailureCode::ALL.len());
-        assert!(codes.iter().all(|code| code.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')));
+        assert!(
+            codes
+                .iter()
+                .all(|code| code.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'))
+        );
     }
 }

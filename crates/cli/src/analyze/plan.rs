@@ -42,7 +42,14 @@ pub(crate) fn plan(out: &OutDir, sources: &Sources) -> Result<Plan, WriteError> 
         next = next.max(item.index + 1);
         let version = version_of(item.size, item.etag.as_deref());
         let index = item.index;
-        known.insert(name_of(&item.key), Known { index, version, listed: false });
+        known.insert(
+            name_of(&item.key),
+            Known {
+                index,
+                version,
+                listed: false,
+            },
+        );
     }
 
     let mut plan = Plan::default();
@@ -52,7 +59,11 @@ pub(crate) fn plan(out: &OutDir, sources: &Sources) -> Result<Plan, WriteError> 
             let version = version_of(found.size, found.etag.as_deref());
             let entry = known.entry(name_of(&found.key)).or_insert_with(|| {
                 next += 1;
-                Known { index: next - 1, version, listed: false }
+                Known {
+                    index: next - 1,
+                    version,
+                    listed: false,
+                }
             });
             if std::mem::replace(&mut entry.listed, true) {
                 return Ok(()); // Named twice.
@@ -90,7 +101,9 @@ pub(crate) fn plan(out: &OutDir, sources: &Sources) -> Result<Plan, WriteError> 
 pub(crate) fn items(out: &OutDir) -> impl Iterator<Item = Item> {
     let file = File::open(out.path(layout::ITEMS)).ok();
     let lines = file.into_iter().flat_map(|file| BufReader::new(file).lines());
-    lines.map_while(Result::ok).filter_map(|line| serde_json::from_str(&line).ok())
+    lines
+        .map_while(Result::ok)
+        .filter_map(|line| serde_json::from_str(&line).ok())
 }
 
 /// The result of `item`, if the folder has one that need not be computed again: it is an analysis, and made with the
@@ -119,7 +132,9 @@ pub(crate) fn forget(out: &OutDir, index: u64) -> Result<(), WriteError> {
 
 fn name_of(key: &str) -> u128 {
     let hash = Sha256::digest(key.as_bytes());
-    hash.iter().take(16).fold(0, |name, &byte| name << 8 | u128::from(byte))
+    hash.iter()
+        .take(16)
+        .fold(0, |name, &byte| name << 8 | u128::from(byte))
 }
 
 fn version_of(size: Option<u64>, etag: Option<&str>) -> u64 {
@@ -148,7 +163,9 @@ mod tests {
     }
 
     fn named(list: &[(u64, &str)]) -> Vec<(u64, String)> {
-        list.iter().map(|&(index, name)| (index, name.to_owned())).collect()
+        list.iter()
+            .map(|&(index, name)| (index, name.to_owned()))
+            .collect()
     }
 
     #[test]

@@ -42,7 +42,9 @@ pub(super) enum HubError {
         reason: String,
     },
     /// Every try failed.
-    #[error("{url} could not be fetched in {tries} tries ({reason}); run the command again to continue the download")]
+    #[error(
+        "{url} could not be fetched in {tries} tries ({reason}); run the command again to continue the download"
+    )]
     Connection {
         /// What was asked for.
         url: String,
@@ -99,13 +101,26 @@ impl Hub {
                     other => reason = other.to_string(),
                 },
                 Err(ApiError::InvalidResume) => self.forget_parts(),
-                Err(error @ (ApiError::IoError(_) | ApiError::TooManyRetries(_) | ApiError::LockAcquisition(_))) => {
+                Err(
+                    error @ (ApiError::IoError(_)
+                    | ApiError::TooManyRetries(_)
+                    | ApiError::LockAcquisition(_)),
+                ) => {
                     reason = error.to_string();
                 }
-                Err(error) => return Err(HubError::Answer { url, reason: error.to_string() }),
+                Err(error) => {
+                    return Err(HubError::Answer {
+                        url,
+                        reason: error.to_string(),
+                    });
+                }
             }
         }
-        Err(HubError::Connection { url, tries: RETRIES + 1, reason })
+        Err(HubError::Connection {
+            url,
+            tries: RETRIES + 1,
+            reason,
+        })
     }
 
     fn download(&self, url: &str, path: &str) -> Result<PathBuf, ApiError> {
@@ -145,7 +160,10 @@ impl Hub {
     }
 
     fn parts(&self) -> impl Iterator<Item = PathBuf> {
-        let entries = fs::read_dir(self.repository.join("blobs")).into_iter().flatten().flatten();
+        let entries = fs::read_dir(self.repository.join("blobs"))
+            .into_iter()
+            .flatten()
+            .flatten();
         entries
             .map(|entry| entry.path())
             .filter(|path| path.extension().is_some_and(|extension| extension == "part"))

@@ -41,12 +41,16 @@ pub(super) fn run(args: &Args, progress: bool) -> anyhow::Result<Ending> {
         _ => named.join(BUNDLE_FILE),
     };
     let folder = manifest.parent();
-    let mut fetcher = Fetcher { progress, hubs: Vec::new() };
+    let mut fetcher = Fetcher {
+        progress,
+        hubs: Vec::new(),
+    };
 
-    let text = fs::read_to_string(fetcher.fetch(&manifest)?).with_context(|| format!("{manifest} cannot be read"))?;
-    let bundle: Table = text
-        .parse()
-        .map_err(|error: toml::de::Error| Fatal::set_up(format!("{manifest} is no bundle: {}", error.message())))?;
+    let text = fs::read_to_string(fetcher.fetch(&manifest)?)
+        .with_context(|| format!("{manifest} cannot be read"))?;
+    let bundle: Table = text.parse().map_err(|error: toml::de::Error| {
+        Fatal::set_up(format!("{manifest} is no bundle: {}", error.message()))
+    })?;
     let mut models = Vec::new();
     let mut local = bundle.clone();
     collect(&mut local, &folder, &mut models)?;
@@ -63,7 +67,11 @@ pub(super) fn run(args: &Args, progress: bool) -> anyhow::Result<Ending> {
         fetcher.fetch_checked(model, &target, &staging.path)?;
     }
     // As it was, comments included, unless a source in it became a file beside it.
-    let text = if local == bundle { text } else { toml::to_string(&local)? };
+    let text = if local == bundle {
+        text
+    } else {
+        toml::to_string(&local)?
+    };
     let written = fs::write(staging.path.join(BUNDLE_FILE), text);
     written.map_err(|error| Fatal::output(format!("{}: {error}", staging.path.display())))?;
     staging.move_into(&target)?;
@@ -87,13 +95,24 @@ fn collect(table: &mut Table, folder: &Reference, models: &mut Vec<Model>) -> Re
             return Err(Fatal::set_up(format!("`{file}` names no file")));
         }
         let Some(toml::Value::String(sha256)) = table.get("sha256") else {
-            return Err(Fatal::set_up(format!("`{file}` has no sha256 in the bundle: it could be anything")));
+            return Err(Fatal::set_up(format!(
+                "`{file}` has no sha256 in the bundle: it could be anything"
+            )));
         };
         let sha256 = sha256.to_ascii_lowercase();
-        if models.iter().any(|known| known.name == name && known.sha256 != sha256) {
-            return Err(Fatal::set_up(format!("two models of the bundle are called {name}")));
+        if models
+            .iter()
+            .any(|known| known.name == name && known.sha256 != sha256)
+        {
+            return Err(Fatal::set_up(format!(
+                "two models of the bundle are called {name}"
+            )));
         }
-        models.push(Model { source, name: name.clone(), sha256 });
+        models.push(Model {
+            source,
+            name: name.clone(),
+            sha256,
+        });
         table.insert("file".into(), name.into());
     }
     for (_, value) in table.iter_mut() {
@@ -105,7 +124,10 @@ fn collect(table: &mut Table, folder: &Reference, models: &mut Vec<Model>) -> Re
 }
 
 fn default_target(bundle: &Table, manifest: &Reference) -> Result<PathBuf, Fatal> {
-    let name = bundle.get("name").and_then(toml::Value::as_str).unwrap_or_default();
+    let name = bundle
+        .get("name")
+        .and_then(toml::Value::as_str)
+        .unwrap_or_default();
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
     if name.is_empty() || name.starts_with('.') || !name.bytes().all(plain) {
         return Err(Fatal::set_up(format!(
@@ -113,7 +135,9 @@ fn default_target(bundle: &Table, manifest: &Reference) -> Result<PathBuf, Fatal
         )));
     }
     let user = bundles::user_folder();
-    Ok(user.ok_or_else(|| Fatal::usage("HOME is not set: say where to put the bundle with --to"))?.join(name))
+    Ok(user
+        .ok_or_else(|| Fatal::usage("HOME is not set: say where to put the bundle with --to"))?
+        .join(name))
 }
 
 struct Fetcher {
@@ -131,9 +155,14 @@ impl Fetcher {
                 }
                 Ok(path.clone())
             }
-            Reference::Hub { repository, revision, path } => {
+            Reference::Hub {
+                repository,
+                revision,
+                path,
+            } => {
                 let hub = self.hub(repository, revision)?;
-                hub.get(path).map_err(|error| Fatal::set_up(error.to_string()).into())
+                hub.get(path)
+                    .map_err(|error| Fatal::set_up(error.to_string()).into())
             }
         }
     }
@@ -147,7 +176,9 @@ impl Fetcher {
         }
         for last in [false, true] {
             let resumed = match &model.source {
-                Reference::Hub { repository, revision, .. } => self.hub(repository, revision)?.has_parts(),
+                Reference::Hub {
+                    repository, revision, ..
+                } => self.hub(repository, revision)?.has_parts(),
                 Reference::File(_) => false,
             };
             let file = self.fetch(&model.source)?;
@@ -155,7 +186,10 @@ impl Fetcher {
             if actual == model.sha256 {
                 return Ok(());
             }
-            if let Reference::Hub { repository, revision, .. } = &model.source {
+            if let Reference::Hub {
+                repository, revision, ..
+            } = &model.source
+            {
                 self.hub(repository, revision)?.forget(&file);
             }
             if last || !resumed {
@@ -188,7 +222,8 @@ impl Fetcher {
 /// Copies a file and gives the SHA-256 of what was copied, in hexadecimal.
 fn copy_hashed(from: &Path, to: &Path) -> Result<String, Fatal> {
     let read_error = |error: io::Error| Fatal::set_up(format!("{} cannot be read: {error}", from.display()));
-    let write_error = |error: io::Error| Fatal::output(format!("{} cannot be written: {error}", to.display()));
+    let write_error =
+        |error: io::Error| Fatal::output(format!("{} cannot be written: {error}", to.display()));
     let mut source = File::open(from).map_err(read_error)?;
     let mut target = File::create(to).map_err(write_error)?;
     let mut hash = Sha256::new();
@@ -214,7 +249,9 @@ struct Staging {
 
 impl Staging {
     fn beside(target: &Path) -> Result<Self, Fatal> {
-        let occupied = target.read_dir().is_ok_and(|mut entries| entries.next().is_some());
+        let occupied = target
+            .read_dir()
+            .is_ok_and(|mut entries| entries.next().is_some());
         if occupied && !target.join(BUNDLE_FILE).is_file() {
             return Err(Fatal::usage(format!(
                 "{} holds other files: choose another folder with --to",
@@ -238,7 +275,8 @@ impl Staging {
             }
             fs::rename(self.path.join(BUNDLE_FILE), target.join(BUNDLE_FILE))
         };
-        moved().map_err(|error| Fatal::output(format!("{} cannot be put in place: {error}", target.display())))
+        moved()
+            .map_err(|error| Fatal::output(format!("{} cannot be put in place: {error}", target.display())))
     }
 }
 

@@ -33,7 +33,9 @@ impl Reference {
         match scheme {
             "file" => Ok(Self::File(PathBuf::from(rest.strip_prefix("//").unwrap_or(rest)))),
             "hf" => Self::parse_hub(rest).ok_or_else(|| {
-                Fatal::usage(format!("`{text}` is not complete: it reads hf:OWNER/NAME[@REVISION]/PATH"))
+                Fatal::usage(format!(
+                    "`{text}` is not complete: it reads hf:OWNER/NAME[@REVISION]/PATH"
+                ))
             }),
             "s3" => Err(Fatal::usage(format!(
                 "`{text}`: s3: comes with the bucket store, which this version does not have. \
@@ -51,7 +53,9 @@ impl Reference {
         let (name, revision) = name.split_once('@').unwrap_or((name, "main"));
         let path = path.trim_matches('/');
         let segments = path.split('/').chain([owner, name, revision]);
-        let sound = segments.into_iter().all(|segment| !matches!(segment, "" | "." | ".."));
+        let sound = segments
+            .into_iter()
+            .all(|segment| !matches!(segment, "" | "." | ".."));
         sound.then(|| Self::Hub {
             repository: format!("{owner}/{name}"),
             revision: revision.to_owned(),
@@ -67,7 +71,9 @@ impl Reference {
         match Self::parse(text)? {
             Self::File(path) if !text.starts_with("file:") => {
                 if path.is_absolute() || path.iter().any(|part| part == "..") {
-                    return Err(Fatal::set_up(format!("`{text}` leads out of the bundle's folder")));
+                    return Err(Fatal::set_up(format!(
+                        "`{text}` leads out of the bundle's folder"
+                    )));
                 }
                 Ok(self.join(text))
             }
@@ -79,10 +85,18 @@ impl Reference {
     pub(super) fn join(&self, name: &str) -> Self {
         match self {
             Self::File(folder) => Self::File(folder.join(name)),
-            Self::Hub { repository, revision, path } => Self::Hub {
+            Self::Hub {
+                repository,
+                revision,
+                path,
+            } => Self::Hub {
                 repository: repository.clone(),
                 revision: revision.clone(),
-                path: if path.is_empty() { name.to_owned() } else { format!("{path}/{name}") },
+                path: if path.is_empty() {
+                    name.to_owned()
+                } else {
+                    format!("{path}/{name}")
+                },
             },
         }
     }
@@ -91,7 +105,11 @@ impl Reference {
     pub(super) fn parent(&self) -> Self {
         match self {
             Self::File(path) => Self::File(path.parent().unwrap_or(Path::new("")).to_owned()),
-            Self::Hub { repository, revision, path } => Self::Hub {
+            Self::Hub {
+                repository,
+                revision,
+                path,
+            } => Self::Hub {
                 repository: repository.clone(),
                 revision: revision.clone(),
                 path: path.rsplit_once('/').map_or("", |(folder, _)| folder).to_owned(),
@@ -102,7 +120,10 @@ impl Reference {
     /// Its last part.
     pub(super) fn file_name(&self) -> &str {
         match self {
-            Self::File(path) => path.file_name().and_then(|name| name.to_str()).unwrap_or_default(),
+            Self::File(path) => path
+                .file_name()
+                .and_then(|name| name.to_str())
+                .unwrap_or_default(),
             Self::Hub { path, .. } => path.rsplit('/').next().unwrap_or_default(),
         }
     }
@@ -110,14 +131,21 @@ impl Reference {
 
 /// Two characters or more: one is a drive letter elsewhere, and no scheme here.
 fn is_scheme(text: &str) -> bool {
-    text.len() > 1 && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
+    text.len() > 1
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
 }
 
 impl fmt::Display for Reference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::File(path) => path.display().fmt(f),
-            Self::Hub { repository, revision, path } => write!(f, "hf:{repository}@{revision}/{path}"),
+            Self::Hub {
+                repository,
+                revision,
+                path,
+            } => write!(f, "hf:{repository}@{revision}/{path}"),
         }
     }
 }
@@ -165,8 +193,14 @@ mod tests {
     #[test]
     fn files_of_a_bundle_are_relative_to_it_and_stay_in_it() {
         let folder = hub("acme/pitch", "v2", "demo");
-        assert_eq!(folder.within("d.onnx").unwrap(), hub("acme/pitch", "v2", "demo/d.onnx"));
-        assert_eq!(folder.within("hf:other/x/y.onnx").unwrap(), hub("other/x", "main", "y.onnx"));
+        assert_eq!(
+            folder.within("d.onnx").unwrap(),
+            hub("acme/pitch", "v2", "demo/d.onnx")
+        );
+        assert_eq!(
+            folder.within("hf:other/x/y.onnx").unwrap(),
+            hub("other/x", "main", "y.onnx")
+        );
         assert!(folder.within("../d.onnx").is_err());
         assert!(folder.within("/etc/passwd").is_err());
         assert_eq!(folder.join("bundle.toml").parent(), folder);

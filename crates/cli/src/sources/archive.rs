@@ -64,7 +64,9 @@ impl From<ZipError> for ArchiveError {
                 }
                 _ => Self::Unreadable(source),
             },
-            ZipError::UnsupportedArchive(ZipError::PASSWORD_REQUIRED) | ZipError::InvalidPassword => Self::Encrypted,
+            ZipError::UnsupportedArchive(ZipError::PASSWORD_REQUIRED) | ZipError::InvalidPassword => {
+                Self::Encrypted
+            }
             ZipError::UnsupportedArchive(what) => Self::Unsupported(what.to_owned()),
             ZipError::CompressionMethodNotSupported(method) => Self::Unsupported(format!("method {method}")),
             other => Self::Corrupt(other.to_string()),
@@ -114,11 +116,19 @@ impl Archive {
         if claimed > limit {
             return Err(ArchiveError::TooLarge(claimed, limit));
         }
-        let read = file.by_ref().take(claimed + 1).read_to_end(out).map_err(ZipError::Io)?;
+        let read = file
+            .by_ref()
+            .take(claimed + 1)
+            .read_to_end(out)
+            .map_err(ZipError::Io)?;
         if read as u64 != claimed {
             return Err(ArchiveError::Corrupt(format!(
                 "an entry of {claimed} bytes unpacks to {}",
-                if read as u64 > claimed { "more".to_owned() } else { read.to_string() }
+                if read as u64 > claimed {
+                    "more".to_owned()
+                } else {
+                    read.to_string()
+                }
             )));
         }
         Ok(())
@@ -147,7 +157,13 @@ pub(super) fn list<E>(
     };
     let Ok(archive) = Archive::open(path, Limits::default()) else {
         let size = metadata.as_ref().map(std::fs::Metadata::len);
-        return take(found(archive_key.clone(), 0, size, archive_etag, group(group_prefix, Path::new(""))));
+        return take(found(
+            archive_key.clone(),
+            0,
+            size,
+            archive_etag,
+            group(group_prefix, Path::new("")),
+        ));
     };
     for place in 0..archive.zip.len() {
         let Ok(entry) = archive.zip.by_index_data(place) else {
@@ -190,7 +206,10 @@ fn declared_entries(file: &File, length: u64) -> io::Result<Option<u64>> {
     let tail_length = length.min((RECORD + LONGEST_COMMENT) as u64);
     let mut tail = vec![0; usize::try_from(tail_length).unwrap_or_default()];
     file.read_exact_at(&mut tail, length - tail_length)?;
-    let Some(at) = tail.windows(RECORD).rposition(|window| window.starts_with(b"PK\x05\x06")) else {
+    let Some(at) = tail
+        .windows(RECORD)
+        .rposition(|window| window.starts_with(b"PK\x05\x06"))
+    else {
         return Ok(None);
     };
     let short = u16::from_le_bytes([tail[at + 10], tail[at + 11]]);
@@ -206,7 +225,11 @@ fn declared_entries(file: &File, length: u64) -> io::Result<Option<u64>> {
     let mut offset = [0; 8];
     offset.copy_from_slice(&rest[4..12]);
     let mut record = [0; 56];
-    if file.read_exact_at(&mut record, u64::from_le_bytes(offset)).is_err() || !record.starts_with(b"PK\x06\x06") {
+    if file
+        .read_exact_at(&mut record, u64::from_le_bytes(offset))
+        .is_err()
+        || !record.starts_with(b"PK\x06\x06")
+    {
         return Ok(None);
     }
     let mut entries = [0; 8];

@@ -8,7 +8,6 @@ use globset::{GlobBuilder, GlobMatcher};
 
 use super::{Found, Skipped, file, group, has_extension, identity, is_hidden, is_photo};
 use crate::exit::Fatal;
-use crate::path_key;
 
 /// Deeper than any collection of photos, shallow enough for the stack.
 const MAX_DEPTH: usize = 64;
@@ -29,8 +28,16 @@ impl Glob {
         let Some(text) = path.to_str().filter(|text| text.contains(['*', '?', '[', '{'])) else {
             return Ok(None);
         };
-        let wild = |component: &Component<'_>| component.as_os_str().to_string_lossy().contains(['*', '?', '[', '{']);
-        let base: PathBuf = path.components().take_while(|component| !wild(component)).collect();
+        let wild = |component: &Component<'_>| {
+            component
+                .as_os_str()
+                .to_string_lossy()
+                .contains(['*', '?', '[', '{'])
+        };
+        let base: PathBuf = path
+            .components()
+            .take_while(|component| !wild(component))
+            .collect();
         let below = path.components().count() - base.components().count();
         let glob = GlobBuilder::new(text)
             .literal_separator(true)
@@ -71,7 +78,11 @@ impl Folder<'_> {
         take: &mut impl FnMut(Found) -> Result<(), E>,
     ) -> Result<(), E> {
         let folder = self.root.join(relative);
-        let Ok(entries) = fs::read_dir(if folder.as_os_str().is_empty() { Path::new(".") } else { &folder }) else {
+        let Ok(entries) = fs::read_dir(if folder.as_os_str().is_empty() {
+            Path::new(".")
+        } else {
+            &folder
+        }) else {
             // It stands in the listing as itself: that its photos are missing must not go unnoticed.
             return take(file(&folder, group(self.group_prefix, relative)));
         };
@@ -90,7 +101,10 @@ impl Folder<'_> {
                 // Links to folders can lead in circles.
                 Some(_) if link => {}
                 Some(inner) if self.excluded == Some(identity(&inner)) => {}
-                Some(_) if path.join(fleet::layout::MANIFEST).is_file() && path.join(fleet::layout::RESULTS).is_dir() => {
+                Some(_)
+                    if path.join(fleet::layout::MANIFEST).is_file()
+                        && path.join(fleet::layout::RESULTS).is_dir() =>
+                {
                     skipped.batches += 1;
                 }
                 Some(_) if depth >= self.filter.map_or(MAX_DEPTH, |glob| glob.depth) => {}
@@ -108,10 +122,13 @@ impl Folder<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::path_key;
 
     #[test]
     fn the_base_of_a_glob_is_its_literal_part() {
-        let glob = Glob::parse(Path::new("photos/day-1/*/IMG_[0-9].jpg")).unwrap().unwrap();
+        let glob = Glob::parse(Path::new("photos/day-1/*/IMG_[0-9].jpg"))
+            .unwrap()
+            .unwrap();
         assert_eq!((glob.base.as_path(), glob.depth), (Path::new("photos/day-1"), 2));
         let glob = Glob::parse(Path::new("**/*.jpg")).unwrap().unwrap();
         assert_eq!((glob.base.as_path(), glob.depth), (Path::new(""), MAX_DEPTH));
