@@ -1,0 +1,12 @@
+"""Export, train, quantise and check the models that pitchfleet runs."""
+
+import os
+
+# Ultralytics would otherwise install packages by itself when an export wants one.
+os.environ.setdefault("YOLO_AUTOINSTALL", "false")
+
+CLASS_NAMES = ("batting_friendly", "bowling_friendly", "seam_friendly", "spin_friendly")
+"""The classifier's classes, in the order of its outputs."""
+
+PITCH_CLASSES = ("pitch",)
+"""The detector's classes."""

@@ -1,0 +1,1 @@
+"""Photographs of cricket grounds, made from nothing: for training, calibration and demonstrations."""
