@@ -7,7 +7,7 @@ use cargo_metadata::{DependencyKind, MetadataCommand};
 /// External crates with one home each.
 const HOMES: &[(&str, &[&str])] = &[
     ("image", &["pitch"]),
-    ("turbojpeg", &["pitch"]),
+    ("mozjpeg-sys", &["pitch"]),
     ("ort", &["engine"]),
     ("landlock", &["engine"]),
     ("clap", &["cli"]),

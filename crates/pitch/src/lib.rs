@@ -12,6 +12,7 @@ pub mod analysis;
 pub mod classify;
 pub mod detect;
 pub mod networks;
+pub mod photo;
 pub mod resize;
 pub mod rgb;
 pub mod rules;
