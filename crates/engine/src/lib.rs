@@ -1,1 +1,18 @@
 //! ONNX sessions, model bundles and the engine process.
+//!
+//! A worker holds an [`Engine`](handle::Engine). It starts a child process that loads the [`bundle`] and analyses photos
+//! in lanes; ending the child gives all memory back, and whatever a photo does to it, the worker lives on.
+
+pub mod bundle;
+pub mod child;
+pub mod config;
+pub mod failure;
+pub mod handle;
+pub mod request;
+pub mod runtime;
+
+pub use bundle::Bundle;
+pub use config::{Device, EngineConfig, Precision, PrecisionChoice};
+pub use failure::{EngineError, EngineErrorKind, PhotoFailure};
+pub use handle::Engine;
+pub use request::{Analysed, EngineFacts, EngineStats, OpenPhoto, PhotoReader, PhotoRequest, PhotoSource};
