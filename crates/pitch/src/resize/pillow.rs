@@ -11,11 +11,8 @@ use crate::RgbImage;
 const PRECISION_BITS: u32 = 32 - 8 - 2;
 const HALF: i32 = 1 << (PRECISION_BITS - 1);
 
-/// Weights are split in halves of this many bits, so that each half multiplies in 16 bits, two products at a time.
-const SPLIT_BITS: u32 = 11;
-
 /// Source samples are read in groups of this many.
-const GROUP: usize = 8;
+const GROUP: usize = 16;
 
 /// What one output sample is made of: `weights.len()` source samples from `start` on.
 struct Window {
@@ -51,8 +48,8 @@ struct Columns {
     starts: Vec<usize>,
     /// Groups per window, the same for all.
     groups: usize,
-    /// High and low half of each weight, a group of one and a group of the other.
-    weights: Vec<[[i16; GROUP]; 2]>,
+    /// All weights of the first window, then of the second one...
+    weights: Vec<[i32; GROUP]>,
     /// Samples that a padded plane must have.
     padded: usize,
 }
@@ -62,13 +59,9 @@ impl Columns {
         let windows = windows(source, target);
         let longest = windows.iter().map(|w| w.weights.len()).max().unwrap_or(0);
         let groups = longest.div_ceil(GROUP);
-        let mut weights = vec![[[0; GROUP]; 2]; groups * target];
-        for (window, halves) in windows.iter().zip(weights.chunks_mut(groups.max(1))) {
-            for (i, &weight) in window.weights.iter().enumerate() {
-                let [high, low] = &mut halves[i / GROUP];
-                high[i % GROUP] = (weight >> SPLIT_BITS) as i16;
-                low[i % GROUP] = (weight & ((1 << SPLIT_BITS) - 1)) as i16;
-            }
+        let mut weights = vec![[0; GROUP]; groups * target];
+        for (window, padded) in windows.iter().zip(weights.chunks_mut(groups.max(1))) {
+            padded.as_flattened_mut()[..window.weights.len()].copy_from_slice(&window.weights);
         }
         Self {
             starts: windows.iter().map(|w| w.start).collect(),
@@ -86,7 +79,7 @@ pub struct RowResizer {
     rows: Vec<Window>,
     vertical_first: bool,
     /// The row that goes through the horizontal step, each colour on its own, padded.
-    planes: [Vec<i16>; 3],
+    planes: [Vec<u8>; 3],
     /// The row that leaves the first step.
     between: Vec<u8>,
     /// Sums of the output rows that are under way: row `y` in slot `y % slots`.
@@ -208,13 +201,13 @@ pub fn resize(source: &RgbImage, width: usize, height: usize) -> RgbImage {
 }
 
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512vl+avx512dq", "x86_64+avx2+bmi1+bmi2"))]
-fn convolve_row(row: &[u8], planes: &mut [Vec<i16>; 3], columns: &Columns, out: &mut [u8]) {
+fn convolve_row(row: &[u8], planes: &mut [Vec<u8>; 3], columns: &Columns, out: &mut [u8]) {
     let [red, green, blue] = planes;
     let samples = red.iter_mut().zip(green).zip(blue);
     for (&[pr, pg, pb], ((r, g), b)) in row.as_chunks::<3>().0.iter().zip(samples) {
-        *r = i16::from(pr);
-        *g = i16::from(pg);
-        *b = i16::from(pb);
+        *r = pr;
+        *g = pg;
+        *b = pb;
     }
 
     let groups = columns.groups;
@@ -222,15 +215,13 @@ fn convolve_row(row: &[u8], planes: &mut [Vec<i16>; 3], columns: &Columns, out: 
     for ((&start, weights), out) in windows.zip(out.as_chunks_mut::<3>().0) {
         for (plane, out) in planes.iter().zip(out) {
             let samples = plane[start..][..groups * GROUP].as_chunks::<GROUP>().0;
-            let mut high = 0i32;
-            let mut low = 0i32;
-            for (samples, [weights_high, weights_low]) in samples.iter().zip(weights) {
-                for i in 0..GROUP {
-                    high += i32::from(samples[i]) * i32::from(weights_high[i]);
-                    low += i32::from(samples[i]) * i32::from(weights_low[i]);
+            let mut sums = [0i32; GROUP];
+            for (samples, weights) in samples.iter().zip(weights) {
+                for ((sum, &sample), &weight) in sums.iter_mut().zip(samples).zip(weights) {
+                    *sum += i32::from(sample) * weight;
                 }
             }
-            *out = round((high << SPLIT_BITS) + low + HALF);
+            *out = round(sums.iter().sum::<i32>() + HALF);
         }
     }
 }
