@@ -12,6 +12,7 @@ mod crop;
 mod error;
 mod exif;
 mod header;
+pub mod heic;
 mod jpeg;
 mod limits;
 mod orientation;
@@ -95,11 +96,7 @@ pub fn open<'a>(bytes: &'a [u8], limits: &Limits) -> Result<Photo<'a>, PhotoErro
             let (header, alpha) = still::read_tiff_header(bytes, limits)?;
             (header, FormatFacts::Tiff(alpha))
         }
-        PhotoFormat::Heic => {
-            return Err(PhotoError::HeicUnavailable {
-                reason: "not built yet".to_owned(),
-            });
-        }
+        PhotoFormat::Heic => (heic::read_header(bytes, limits)?, FormatFacts::None),
     };
     limits.check_memory(header.decoded_cost(CropWant {
         analysis_max_side: OVERVIEW_SIDE,
@@ -196,6 +193,7 @@ impl Photo<'_> {
             (_, FormatFacts::Tiff(alpha)) => still::decode_tiff(bytes, limits, turn, deadline, *alpha),
             (PhotoFormat::Png, _) => png::decode(bytes, limits, turn, deadline),
             (PhotoFormat::Webp, _) => still::decode_webp(bytes, limits, turn, deadline),
+            (PhotoFormat::Heic, _) => heic::decode(bytes, limits, deadline),
             _ => match self.jpeg_source() {
                 Some(source) => source.decode(1),
                 None => Err(PhotoError::corrupt("no decoder was set up")),

@@ -1,9 +1,9 @@
 """Makes the photos of this folder and `expected.json`: size and SHA-256 of the RGB pixels as OpenCV reads them.
 
-    pip install opencv-python-headless pillow numpy tifffile imagecodecs piexif
+    pip install opencv-python-headless pillow numpy tifffile imagecodecs piexif pillow-heif
     python make_photos.py            # wants heif-enc (libheif-examples) and cjpeg, jpegtran (libjpeg-turbo-progs)
 
-Made with OpenCV 5.0.0, Pillow 13.0.0, libheif 1.15.1, libjpeg-turbo 2.1.5. The scene is drawn, so nothing here is
+Made with OpenCV 5.0.0, Pillow 13.0.0, libheif 1.15.1, pillow-heif 1.8.1, libjpeg-turbo 2.1.5. The scene is drawn, so nothing here is
 anyone's photograph.
 """
 
@@ -17,6 +17,7 @@ import zlib
 import cv2
 import numpy as np
 import piexif
+import pillow_heif
 import tifffile
 from PIL import Image
 
@@ -187,12 +188,13 @@ def tiffs(small):
 def heics():
     for name, source, options in [
         ("plain.heic", "rgb8.png", ["-q", "80"]),
-        ("turned6.heic", "turned6.jpg", ["-q", "80"]),
         ("plain.avif", "rgb8.png", ["-A", "-q", "80"]),
     ]:
         subprocess.check_call(
             ["heif-enc", *options, "-o", str(HERE / name), str(HERE / source)], stdout=subprocess.DEVNULL
         )
+    # pillow-heif writes the rotation that phones write (`irot`), on top of turning it; heif-enc of 1.15 does not.
+    pillow_heif.from_pillow(Image.open(HERE / "turned6.jpg")).save(HERE / "turned6.heic", quality=80)
 
 
 def main():
