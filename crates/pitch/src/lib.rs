@@ -16,6 +16,7 @@ pub mod photo;
 pub mod resize;
 pub mod rgb;
 pub mod rules;
+pub mod surface;
 
 pub use analysis::{Analysis, Options};
 pub use rgb::RgbImage;
