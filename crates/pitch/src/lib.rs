@@ -17,6 +17,7 @@ pub mod resize;
 pub mod rgb;
 pub mod rules;
 pub mod surface;
+pub mod verdict;
 
 pub use analysis::{Analysis, Options};
 pub use rgb::RgbImage;
