@@ -13,6 +13,7 @@ pub mod classify;
 pub mod detect;
 pub mod networks;
 pub mod photo;
+pub mod pictures;
 pub mod resize;
 pub mod rgb;
 pub mod rules;

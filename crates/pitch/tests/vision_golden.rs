@@ -7,6 +7,7 @@ use pitch::RgbImage;
 use pitch::analysis::Size;
 use pitch::detect::letterbox::Letterbox;
 use pitch::networks::DetectorShape;
+use pitch::pictures::{colour_maps, overlays};
 use pitch::resize::{linear, pillow};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -74,5 +75,30 @@ fn letterbox_equals_ultralytics() {
         assert_eq!((planes.width, planes.height), size(&case["to"]), "{case}");
         let bytes: Vec<u8> = planes.values.iter().flat_map(|v| v.to_le_bytes()).collect();
         assert_eq!(sha256(&bytes), case["sha256"], "{case}");
+    }
+}
+
+#[test]
+fn colour_maps_equal_opencv() {
+    let golden = golden();
+    assert_eq!(
+        sha256(colour_maps::HOT.as_flattened()),
+        golden["colour_maps"]["hot"]
+    );
+    assert_eq!(
+        sha256(colour_maps::JET.as_flattened()),
+        golden["colour_maps"]["jet"]
+    );
+}
+
+#[test]
+fn blending_equals_opencv() {
+    for (weight, expected) in golden()["blends"].as_object().unwrap() {
+        let weight_value: f32 = weight.parse().unwrap();
+        let pairs = (0..=255u8).flat_map(|image| (0..=255u8).map(move |colour| (image, colour)));
+        let found: Vec<u8> = pairs
+            .map(|(image, colour)| overlays::add_weighted(image, colour, weight_value))
+            .collect();
+        assert_eq!(sha256(&found), *expected, "{weight}");
     }
 }
