@@ -27,8 +27,8 @@ pub struct Candidate {
 
 /// The boxes on the photo whose score exceeds `threshold`, best first, at most one for each thing, at most 300.
 ///
-/// `letterbox` is the one that made the detector's input from an image; `photo` is the size of the photo that this
-/// image shows, which may be larger than the image. `classes` names the classes.
+/// `letterbox` is the one that made the detector's input from an image with `scale` pixels per pixel of the photo,
+/// `photo` is the size of the photo, `classes` names the classes.
 ///
 /// # Errors
 /// When `raw` has no class scores or does not hold `rows * anchors` values.
@@ -36,7 +36,7 @@ pub fn read(
     raw: &RawBoxes,
     threshold: f32,
     letterbox: &Letterbox,
-    image: Size,
+    scale: f64,
     photo: Size,
     classes: &[String],
 ) -> Result<Vec<DetectedBox>, NetworkError> {
@@ -45,7 +45,7 @@ pub fn read(
         .into_iter()
         .filter_map(|candidate| {
             Some(DetectedBox {
-                corners: on_photo(candidate.corners, letterbox, image, photo)?,
+                corners: on_photo(candidate.corners, letterbox, scale, photo)?,
                 // A float carries no more digits than these.
                 confidence: (f64::from(candidate.score) * 1e6).round() / 1e6,
                 class: classes
@@ -137,16 +137,13 @@ fn overlap(a: &Candidate, b: &Candidate) -> f32 {
 }
 
 /// Corners in whole pixels of the photo, truncated, inside it; `None` when less than a pixel is left.
-fn on_photo([x1, y1, x2, y2]: [f32; 4], letterbox: &Letterbox, image: Size, photo: Size) -> Option<PixelBox> {
+fn on_photo([x1, y1, x2, y2]: [f32; 4], letterbox: &Letterbox, scale: f64, photo: Size) -> Option<PixelBox> {
     let corner = |x: f32, y: f32| {
         let [x, y] = letterbox.to_image([f64::from(x), f64::from(y)]);
-        // A float becomes the nearest value that the integer type has, so that negative is 0.
-        let whole = |v: f64, image: usize, photo: usize| {
-            ((v * photo as f64 / image.max(1) as f64) as usize).min(photo)
-        };
+        // The cast gives the nearest value that the integer has, so that negative becomes 0.
         [
-            whole(x, image.width, photo.width),
-            whole(y, image.height, photo.height),
+            ((x / scale) as usize).min(photo.width),
+            ((y / scale) as usize).min(photo.height),
         ]
     };
     let ([x1, y1], [x2, y2]) = (corner(x1, y1), corner(x2, y2));
@@ -188,7 +185,7 @@ mod tests {
     }
 
     fn read_square(raw: &RawBoxes, threshold: f32) -> Vec<DetectedBox> {
-        read(raw, threshold, &identity(), SQUARE, SQUARE, &["pitch".to_owned()]).unwrap()
+        read(raw, threshold, &identity(), 1.0, SQUARE, &["pitch".to_owned()]).unwrap()
     }
 
     #[test]
@@ -273,7 +270,7 @@ mod tests {
         let letterbox = Letterbox::new(image, &shape);
         // The content starts at y = 80; 0.64 input pixels per image pixel, 0.16 per photo pixel.
         let raw = raw(&[&[100.0, 180.0, 300.0, 100.1, 0.9]]);
-        let boxes = read(&raw, 0.5, &letterbox, image, photo, &[]).unwrap();
+        let boxes = read(&raw, 0.5, &letterbox, 0.25, photo, &[]).unwrap();
         assert_eq!(boxes[0].corners, [0, 312, 1562, 937]);
     }
 
@@ -327,7 +324,7 @@ mod tests {
             let anchors = values.len() / 6;
             let raw = RawBoxes { rows: 6, anchors, values: values[..anchors * 6].to_vec() };
             let photo = Size { width: 37, height: 91 };
-            let boxes = read(&raw, threshold, &identity(), SQUARE, photo, &[]).unwrap();
+            let boxes = read(&raw, threshold, &identity(), 1.0, photo, &[]).unwrap();
             for DetectedBox { corners: [x1, y1, x2, y2], confidence, .. } in boxes {
                 prop_assert!(x1 < x2 && x2 <= photo.width && y1 < y2 && y2 <= photo.height);
                 prop_assert!(confidence <= 1.0);
