@@ -15,7 +15,7 @@ from pitchmodels.cli import main
 @pytest.fixture(scope="module")
 def exported_detector(detector_weights, tmp_path_factory):
     path = tmp_path_factory.mktemp("export") / "detector.onnx"
-    assert export.export_detector(detector_weights, path) == ("yolov8n", ["pitch"])
+    assert export.export_detector(detector_weights, path, side=640) == ("yolov8n", ["pitch"])
     return path
 
 

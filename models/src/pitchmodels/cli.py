@@ -40,6 +40,7 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument("--version", default="1", help="the bundle's version (default: %(default)s)")
     export.add_argument("--confidence", type=float, default=0.5, help="detection threshold (default: %(default)s)")
     export.add_argument("--iou", type=float, default=0.7, help="suppression threshold (default: %(default)s)")
+    export.add_argument("--side", type=int, help="the detector's input size (default: the one it was trained at)")
     export.add_argument("--full-storage", action="store_true", help="store weights as fp32 instead of fp16")
     export.add_argument(
         "--classifier-licence", default="Apache-2.0", help="recorded in the bundle (default: %(default)s)"
@@ -77,6 +78,9 @@ def _parser() -> argparse.ArgumentParser:
     detector.add_argument("--minutes", type=float, default=75)
     detector.add_argument("--start-from", type=Path, help="weights to continue with")
     detector.add_argument("--learning-rate", type=float, default=2.5e-3)
+    detector.add_argument(
+        "--threads", type=int, default=1, help="more only pay on an idle machine (default: %(default)s)"
+    )
     detector.add_argument("--side", type=int, help="train at this size alone instead of at growing sizes")
 
     classifier = command("train-classifier", _train_classifier, "Train a surface classifier on crops.")
@@ -100,6 +104,13 @@ def _parser() -> argparse.ArgumentParser:
         "--photos", type=Path, required=True, help="folder of photos; reference.json is written into it"
     )
     reference.add_argument("--confidence", type=float, default=0.25)
+    reference.add_argument("--render-photos", action="store_true", help="render the photos first")
+
+    samples = command(
+        "samples", _samples, "Render the repository's sample photos, those that a bundle's detector finds."
+    )
+    samples.add_argument("--bundle", type=Path, required=True)
+    samples.add_argument("--output", type=Path, required=True)
     return parser
 
 
@@ -112,7 +123,7 @@ def _export(options: argparse.Namespace) -> int:
     detector = pitch_detector_entry(options.confidence, options.iou)
     detector.files = {"fp32": "detector.fp32.onnx"}
     detector.architecture, detector.classes = export.export_detector(
-        options.detector, folder / detector.files["fp32"], half_storage=half
+        options.detector, folder / detector.files["fp32"], side=options.side, half_storage=half
     )
     architecture = export.export_classifier(options.classifier, folder / "classifier.fp32.onnx", half_storage=half)
     classifier = pitch_classifier_entry(architecture, options.classifier_licence)
@@ -196,6 +207,7 @@ def _train_detector(options: argparse.Namespace) -> None:
     job = DetectorTraining(
         options.data, options.output, options.minutes * 60, options.start_from, options.learning_rate,
         stages=((1.01, options.side),) if options.side else STAGES,
+        threads=options.threads,
     )  # fmt: skip
     print(f"wrote {train_detector(job)}")
 
@@ -230,4 +242,15 @@ def _reference(options: argparse.Namespace) -> None:
     from .reference import write_reference
 
     bundle = Bundle.read(options.bundle)
+    if options.render_photos:
+        from .samples import write_fixture_photos
+
+        write_fixture_photos(bundle, options.photos)
     print(f"wrote {write_reference(bundle, options.detector, options.classifier, options.photos, options.confidence)}")
+
+
+def _samples(options: argparse.Namespace) -> None:
+    from .samples import write_samples
+
+    written = write_samples(Bundle.read(options.bundle), options.output)
+    print(f"wrote {len(written)} photos, {sum(p.stat().st_size for p in written) / 1e6:.1f} MB, below {options.output}")

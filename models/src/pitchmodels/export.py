@@ -16,12 +16,16 @@ from .classifiers import INPUT_SIDE, load_classifier
 from .onnx_storage import store_weights_as_fp16
 
 OPSET = 17
-DETECTOR_SIDE = 640
+DEFAULT_SIDE = 640
+"""Where weights do not say what size they were trained at."""
 
 
-def export_detector(weights: Path, target: Path, *, half_storage: bool = True) -> tuple[str, list[str]]:
+def export_detector(
+    weights: Path, target: Path, *, side: int | None = None, half_storage: bool = True
+) -> tuple[str, list[str]]:
     """Export an ultralytics YOLOv8 `.pt` with dynamic batch, height and width.
 
+    `side` is the input size that the engine will feed it; left out, the size that it was trained at.
     Returns the architecture's name, as far as the weights tell it, and the classes.
     Ultralytics' own exporter writes the metadata (`names`, `stride`, `imgsz`,
     `task`, `license`) that the engine reads.
@@ -34,12 +38,20 @@ def export_detector(weights: Path, target: Path, *, half_storage: bool = True) -
         yolo = YOLO(copy, task="detect")
         architecture = Path(str(yolo.model.yaml.get("yaml_file", "yolov8"))).stem
         classes = [yolo.names[index] for index in sorted(yolo.names)]
-        exported = yolo.export(format="onnx", dynamic=True, simplify=False, opset=OPSET, imgsz=DETECTOR_SIDE)
+        exported = yolo.export(
+            format="onnx", dynamic=True, simplify=False, opset=OPSET, imgsz=side or trained_side(yolo)
+        )
         model = onnx.load(exported)
     # The exporter leaves the number of rows to a name; the engine wants to know it.
     model.graph.output[0].type.tensor_type.shape.dim[1].dim_value = 4 + len(classes)
     save_model(model, target, half_storage=half_storage)
     return architecture, classes
+
+
+def trained_side(yolo) -> int:
+    """The input size in the settings that ultralytics saves with weights."""
+    side = (yolo.ckpt or {}).get("train_args", {}).get("imgsz", DEFAULT_SIDE)
+    return int(max(side) if isinstance(side, (list, tuple)) else side)
 
 
 def export_classifier(weights: Path, target: Path, *, half_storage: bool = True) -> str:

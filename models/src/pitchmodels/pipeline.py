@@ -6,6 +6,7 @@ judge a model under the conditions it will run in.
 
 from __future__ import annotations
 
+import ast
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -85,16 +86,22 @@ def suppress(boxes: np.ndarray, scores: np.ndarray, threshold: float) -> list[in
     return kept
 
 
+def input_side(metadata: dict[str, str]) -> int:
+    """The longer side of a detector's input, from the metadata that ultralytics writes."""
+    return max(ast.literal_eval(metadata.get("imgsz", "[640, 640]")))
+
+
 class Detector:
     """A detector's ONNX session with the engine's pre- and postprocessing."""
 
-    def __init__(self, session: ort.InferenceSession, iou_threshold: float = 0.7) -> None:
+    def __init__(self, session: ort.InferenceSession, iou_threshold: float = 0.7, side: int | None = None) -> None:
         self.session = session
         self.iou_threshold = iou_threshold
+        self.side = side or input_side(session.get_modelmeta().custom_metadata_map)
 
-    def detect(self, photo: np.ndarray, confidence: float, side: int = 640) -> list[Detection]:
+    def detect(self, photo: np.ndarray, confidence: float) -> list[Detection]:
         """Boxes whose score exceeds `confidence`, best first."""
-        fitted = letterbox(photo, side)
+        fitted = letterbox(photo, self.side)
         raw = self.session.run(None, {"images": to_tensor(fitted.image)})[0][0]
         scores = raw[4:].max(axis=0)
         keep = scores > confidence

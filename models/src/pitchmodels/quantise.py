@@ -18,7 +18,7 @@ from onnxruntime.quantization import (
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from .classifiers import preprocess
-from .pipeline import Detector, iou, letterbox, read_photo, to_tensor
+from .pipeline import Detector, input_side, iou, letterbox, read_photo, to_tensor
 
 CALIBRATION_PHOTOS = 60
 
@@ -35,10 +35,15 @@ class _Reader(CalibrationDataReader):
         return None if value is None else {self._name: value}
 
 
-def quantise_detector(source: Path, target: Path, photos: list[Path], side: int = 640) -> None:
+def quantise_detector(source: Path, target: Path, photos: list[Path]) -> None:
     """Quantise a detector, calibrating on photos letterboxed as at prediction."""
+    side = input_side(_metadata(source))
     inputs = (to_tensor(letterbox(read_photo(path), side).image) for path in photos)
     _quantise(source, target, "images", inputs, excluded=decode_nodes)
+
+
+def _metadata(path: Path) -> dict[str, str]:
+    return {entry.key: entry.value for entry in onnx.load(path).metadata_props}
 
 
 def quantise_classifier(source: Path, target: Path, crops: list[Path]) -> None:
@@ -70,7 +75,7 @@ def _quantise(source: Path, target: Path, input_name: str, inputs, excluded) -> 
         # fp16 storage is undone by the optimiser, which folds the casts.
         prepared = Path(scratch) / "prepared.onnx"
         quant_pre_process(str(source), str(prepared), skip_symbolic_shape=True)
-        metadata = {entry.key: entry.value for entry in onnx.load(source).metadata_props}
+        metadata = _metadata(source)
         target.parent.mkdir(parents=True, exist_ok=True)
         quantize_static(
             str(prepared),

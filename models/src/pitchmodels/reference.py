@@ -12,19 +12,19 @@ from PIL import __version__ as pillow_version
 
 from .bundle import PRECISIONS, Bundle, sha256_of
 from .classifiers import load_classifier, preprocess
-from .pipeline import read_photo
+from .export import session
+from .pipeline import input_side, read_photo
 
 SCHEMA = "pitchfleet.reference/1"
-SIDE = 640
 
 
 def _rounded(values, digits: int) -> list[float]:
     return [round(float(value), digits) for value in values]
 
 
-def _detections(model, photo: np.ndarray, confidence: float, iou_threshold: float) -> list[dict]:
+def _detections(model, photo: np.ndarray, side: int, confidence: float, iou_threshold: float) -> list[dict]:
     result = model.predict(
-        photo, imgsz=SIDE, conf=confidence, iou=iou_threshold, device="cpu", half=False, rect=True, verbose=False
+        photo, imgsz=side, conf=confidence, iou=iou_threshold, device="cpu", half=False, rect=True, verbose=False
     )[0]
     boxes = result.boxes
     return [
@@ -52,12 +52,13 @@ def write_reference(
 
     detector = YOLO(detector_weights, task="detect")
     _, classifier = load_classifier(classifier_weights)
+    side = input_side(session(bundle.path("detector")).get_modelmeta().custom_metadata_map)
     iou_threshold = bundle.detector.thresholds["iou_threshold"]
     entries = []
     for path in sorted(p for p in photos.iterdir() if p.suffix.lower() in (".jpg", ".jpeg", ".png")):
         photo = read_photo(path)
         rgb = np.ascontiguousarray(photo[..., ::-1])
-        found = _detections(detector, photo, confidence, iou_threshold)
+        found = _detections(detector, photo, side, confidence, iou_threshold)
         entry = {
             "file": path.name,
             "width": photo.shape[1],
@@ -77,7 +78,7 @@ def write_reference(
             for model in ("detector", "classifier")
         },
         "settings": {
-            "imgsz": SIDE,
+            "imgsz": side,
             "confidence_threshold": confidence,
             "iou_threshold": iou_threshold,
             "classes": bundle.classifier.classes,

@@ -87,7 +87,7 @@ def train_classifier(job: ClassifierTraining) -> Path:
         torch.nn.utils.clip_grad_norm_(model.parameters(), 5.0)
         optimiser.step()
         average.update(model)
-        losses.append(float(loss))
+        losses.append(float(loss.detach()))
         fraction = progress.advance()
         if step % REPORT_EVERY == 0 or fraction >= 1.0:
             torch.save(average.model.state_dict(), weights)

@@ -77,10 +77,19 @@ class Camera:
         return Ground(*(part.astype(np.float32) for part in parts))
 
 
-VIEWS = {"end": 0.32, "high": 0.22, "side": 0.13, "drone": 0.13, "close": 0.09, "nets": 0.06, "stadium": 0.05}
+VIEWS = {
+    "end": 0.26,
+    "broadcast": 0.2,
+    "high": 0.15,
+    "side": 0.1,
+    "drone": 0.1,
+    "close": 0.08,
+    "nets": 0.07,
+    "stadium": 0.04,
+}
 """How often each kind of view is taken; `surface`, straight at the soil, only on request."""
 
-NEAR_VIEWS = ("end", "high", "side", "close", "nets", "surface")
+NEAR_VIEWS = ("end", "broadcast", "high", "side", "close", "nets", "surface")
 
 
 def place_camera(rng: np.random.Generator, view: str, width: int, height: int) -> Camera:
@@ -124,6 +133,12 @@ def place_camera(rng: np.random.Generator, view: str, width: int, height: int) -
         position = (between(-2.2, 2.2), -between(2, 12), between(1.0, 2.4))
         target = (between(-0.8, 0.8), position[1] + between(3, 8), between(-0.4, 0.4))
         millimetres = between(20, 40)
+    elif view == "broadcast":
+        # The television camera behind the bowler's arm: high, far, and a long lens.
+        away, turn = between(35, 75), between(-0.06, 0.06)
+        position = (away * math.sin(turn), -8 - away * math.cos(turn), away * between(0.1, 0.3))
+        target = (between(-1.5, 1.5), between(-3, 9), between(-0.5, 1))
+        millimetres = (away + 8) * log_between(2.2, 6.5)
     elif view == "surface":
         position = (between(-0.8, 0.8), -between(-6, 9), between(1.0, 1.8))
         target = (between(-0.4, 0.4), position[1] + between(0.3, 2.0), 0)
@@ -134,9 +149,9 @@ def place_camera(rng: np.random.Generator, view: str, width: int, height: int) -
         target = (between(-8, 8), between(-8, 8), between(-4, 6))
         millimetres = away * log_between(0.5, 2.2)
     else:
-        position = (between(-1, 1), -between(10, 20), between(0.9, 2.6))
-        target = (between(-0.6, 0.6), between(-4, 8), between(-0.2, 0.8))
+        position = (between(-1, 1), -between(8, 18), between(0.9, 2.6))
+        target = (between(-0.6, 0.6), between(-4, 8), between(-0.2, 0.9))
         millimetres = between(22, 45)
-    focal = math.hypot(width, height) * float(np.clip(millimetres, 18, 300)) / FULL_FRAME_DIAGONAL
+    focal = math.hypot(width, height) * float(np.clip(millimetres, 18, 500)) / FULL_FRAME_DIAGONAL
     roll = rng.normal(0, 0.02) if rng.random() < 0.6 else 0.0
     return Camera(position, target, focal, width, height, roll)

@@ -160,6 +160,24 @@ def add_people(rng: np.random.Generator, stage: Stage, near_view: bool, on_strip
             stage.add_person(spot[0], spot[1])
 
 
+def add_delivery(rng: np.random.Generator, stage: Stage) -> None:
+    """A ball being bowled, as television shows it: batsmen, bowler, umpire and keeper."""
+    stage.add_person(rng.uniform(-0.6, 0.6), 8.6 + rng.uniform(-0.5, 0.8))
+    stage.add_person(rng.choice([-1, 1]) * rng.uniform(0.9, 1.8), -8.5 + rng.uniform(-1, 1.5))
+    stage.add_person(rng.uniform(-1.2, 1.2), -9 + rng.uniform(-2, 4))
+    if rng.random() < 0.7:
+        stage.add_person(rng.uniform(-0.5, 0.5), -11 - rng.uniform(0, 1.5))
+    if rng.random() < 0.7:
+        stage.add_person(rng.uniform(-1.5, 1.5), 12 + rng.uniform(0, 8))
+
+
+def add_bowler_in_front(rng: np.random.Generator, stage: Stage) -> None:
+    """Somebody running in, close to the camera and partly in the way."""
+    camera, away = stage.camera, rng.uniform(2.5, 6)
+    spot = camera.position + camera.axes[2] * away + camera.axes[0] * rng.uniform(-0.45, 0.45) * away
+    stage.add_person(spot[0], spot[1])
+
+
 def add_nets(rng: np.random.Generator, stage: Stage) -> None:
     """A practice lane: side nets, a back net and posts."""
     half, post = rng.uniform(1.7, 2.6), to_bytes(np.full(3, rng.uniform(0.2, 0.85)), stage.light)

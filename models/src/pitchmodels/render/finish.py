@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import cv2
 import numpy as np
@@ -52,3 +53,25 @@ def _focus(rng: np.random.Generator, image: np.ndarray, harm: float) -> np.ndarr
     if kind < 0.7:
         return image + (image - cv2.GaussianBlur(image, (0, 0), 1.5)) * rng.uniform(0.2, 1.0)
     return image
+
+
+def caption(rng: np.random.Generator, image: np.ndarray, boxes: list[list[int]], bar: bool) -> list[list[int]]:
+    """Draw a score bar or a caption over 8-bit BGR, in place; returns what is left of the boxes."""
+    height, width = image.shape[:2]
+    if bar:
+        top, bottom = int(height * rng.uniform(0.82, 0.9)), int(height * rng.uniform(0.91, 1.0))
+        left, right = int(width * rng.uniform(0, 0.15)), int(width * rng.uniform(0.8, 1))
+        cells = np.linspace(left, right, rng.integers(2, 7)).astype(int)
+        for start, end in pairwise(cells):
+            colour = tuple(int(v) for v in rng.choice([235, 30, 120], 3) * rng.uniform(0.6, 1, 3))
+            cv2.rectangle(image, (int(start), top), (int(end), bottom), colour, -1)
+            ink = (255, 255, 255) if sum(colour) < 380 else (20, 20, 20)
+            text = str(rng.choice(["IND 208-1", "4-1", "35.3", "ENG", "TARGET 267", "42 (51)"]))
+            place = (int(start) + 3, int((top + bottom) / 2) + 4)
+            cv2.putText(image, text, place, cv2.FONT_HERSHEY_SIMPLEX, height / 1100, ink, 1, cv2.LINE_AA)
+        # What lies behind the bar and below it is no longer to be seen.
+        boxes = [[x1, y1, x2, min(y2, top)] for x1, y1, x2, y2 in boxes if y1 < top - 8]
+    elif rng.random() < 0.04:
+        place = (int(width * rng.uniform(0, 0.6)), int(height * rng.uniform(0.1, 0.95)))
+        cv2.putText(image, "CRICKET CLUB", place, cv2.FONT_HERSHEY_SIMPLEX, rng.uniform(0.4, 1.1), (255, 255, 255), 2)
+    return boxes

@@ -55,7 +55,9 @@ def crack_distance() -> np.ndarray:
     points = np.concatenate([points + shift for shift in shifts])
     points = points[((points > -90) & (points < TILE + 90)).all(axis=1)].astype(np.float32)
     gx, gy = np.meshgrid(np.arange(TILE, dtype=np.float32), np.arange(TILE, dtype=np.float32))
-    gx, gy = gx + 4 * tile("pink") + 0.7 * tile("grain"), gy + 4 * tile("pink").T + 0.7 * tile("grain").T
+    # Bend the borders gently: rough noise here would tear the lines into specks.
+    gx = gx + 6 * tile("smooth") + 1.2 * cv2.GaussianBlur(tile("pink"), (0, 0), 1.5)
+    gy = gy + 6 * tile("smooth").T + 1.2 * cv2.GaussianBlur(tile("pink").T, (0, 0), 1.5)
     nearest = np.full((TILE, TILE), 1e9, np.float32)
     second = nearest.copy()
     for px, py in points:

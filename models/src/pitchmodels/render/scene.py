@@ -10,8 +10,8 @@ import numpy as np
 
 from . import turf
 from .camera import NEAR_VIEWS, VIEWS, Camera, Ground, place_camera
-from .figures import Stage, add_nets, add_people, add_sight_screen
-from .finish import finish
+from .figures import Stage, add_bowler_in_front, add_delivery, add_nets, add_people, add_sight_screen
+from .finish import caption, finish
 from .noise import noise
 from .paint import inside, mix
 from .strip import CHARACTERS, CREASE_BOWLING, Strip, paint_strip, random_strip
@@ -35,6 +35,8 @@ class Wish:
     smallest_share: float = 0.04
     """Share of the frame that a strip's box covers at least."""
     trees: Path | None = None
+    ground_seed: int | None = None
+    """Photographs with the same seed show the same ground and the same strip."""
 
 
 @dataclass(frozen=True)
@@ -57,28 +59,28 @@ def photograph(rng: np.random.Generator, wish: Wish) -> Photo | None:
     if not wish.negative and _projected_share(camera) < wish.smallest_share:
         return None
     ground = camera.ground()
+    place = _generators(rng, wish.ground_seed)
     night = rng.random() < (0.2 if view == "stadium" else 0.03) * (wish.quality < 1)
     sun = rng.random() < 0.65 and not night
-    bare = rng.random() < 0.1
-    colour = turf.turf_colour(rng, bare)
-    image = turf.paint_turf(rng, ground, colour)
-    radius = rng.uniform(42, 75)
+    colour = turf.turf_colour(place.turf, bare=place.turf.random() < 0.1 * (wish.quality < 1))
+    image = turf.paint_turf(place.turf, ground, colour)
+    radius = place.turf.uniform(42, 75)
     if view in NEAR_VIEWS:
         radius = max(radius, min(float(np.hypot(*camera.position[:2])) + 5, 110))
     for _ in range(rng.integers(0, 2) + wish.negative * rng.integers(0, 3)):
         image = turf.paint_distractor(rng, image, ground, near=wish.negative)
-    image = turf.paint_boundary(rng, image, ground, radius)
+    image = turf.paint_boundary(place.turf, image, ground, radius)
     character, masks = None, []
     if not wish.negative:
         character = wish.character or str(rng.choice([*CHARACTERS, "mat"], p=[0.24, 0.2, 0.24, 0.22, 0.1]))
-        painted = _strips(rng, image, ground, character, colour, view)
+        painted = _strips(place.strip, image, ground, character, colour, view)
         if painted is None:
             return None
         image, masks = painted
-    light = rng.uniform(0.8, 1.12)
+    light = rng.uniform(0.8, 1.12 - 0.14 * wish.quality)
     if sun and rng.random() < 0.3:
         image = image * _edge_of_shade(rng, ground)[..., None]
-    image, occlusion = _around(rng, image, ground, camera, view, radius, light, night, wish)
+    image, occlusion = _around(place.around, image, ground, camera, view, radius, light, night, wish)
     boxes = [box for box in (_box(mask, ground, occlusion) for mask in masks) if box]
     if not wish.negative and (not boxes or _area(boxes[0]) < wish.smallest_share * width * height):
         return None
@@ -86,7 +88,27 @@ def photograph(rng: np.random.Generator, wish: Wish) -> Photo | None:
     stage = Stage(rng, camera, canvas, rng.uniform(0.65, 1) * (1 if sun else 0.9), sun)
     _furnish(rng, stage, view, radius, wish)
     image = stage.draw().astype(np.float32) / 255
-    return Photo(finish(rng, image, night=night, quality=wish.quality), boxes, character, view)
+    finished = finish(rng, image, night=night, quality=wish.quality)
+    if wish.quality < 1:
+        boxes = caption(rng, finished, boxes, bar=rng.random() < (0.6 if view == "broadcast" else 0.02))
+        if not wish.negative and not boxes:
+            return None
+    return Photo(finished, boxes, character, view)
+
+
+@dataclass(frozen=True)
+class _Generators:
+    """Separate sources of chance, so that one part of a ground does not depend on another."""
+
+    turf: np.random.Generator
+    strip: np.random.Generator
+    around: np.random.Generator
+
+
+def _generators(rng: np.random.Generator, seed: int | None) -> _Generators:
+    if seed is None:
+        return _Generators(rng, rng, rng)
+    return _Generators(*(np.random.default_rng([seed, part]) for part in range(3)))
 
 
 def _frame(rng: np.random.Generator, wish: Wish) -> tuple[int, int]:
@@ -197,6 +219,10 @@ def _area(box: list[int]) -> int:
 def _furnish(rng, stage: Stage, view: str, radius: float, wish: Wish) -> None:
     """People, stumps, screens and nets."""
     add_people(rng, stage, view in NEAR_VIEWS and wish.quality < 1, on_strip=0.7 if wish.quality < 1 else 0.2)
+    if view == "broadcast" and rng.random() < 0.85:
+        add_delivery(rng, stage)
+    if view in ("nets", "end") and wish.quality < 1 and rng.random() < 0.3:
+        add_bowler_in_front(rng, stage)
     if not wish.negative and rng.random() < 0.75:
         coloured = rng.random() < 0.25
         for end in (-1, 1):

@@ -66,7 +66,7 @@ def random_strip(rng: np.random.Generator, character: str, turf: Colour) -> Stri
         "mat": ("straw",),
     }[character]
     soil = np.float32(SOILS[rng.choice(soil_names)]) / 255
-    soil = soil * between(0.88, 1.1, 3).astype(np.float32) * between(0.9, 1.1)
+    soil = soil * between(0.93, 1.06, 3).astype(np.float32) * between(0.9, 1.1)
     lush = turf * between(0.85, 1.15, 3).astype(np.float32)
     dry_grass = lush + (np.float32([0.72, 0.68, 0.42]) - lush) * between(0.1, 0.55)
     strip = Strip(
@@ -174,7 +174,7 @@ def _cracks(rng, surface, x, y, fp, strip: Strip) -> np.ndarray:
         distance = sample(field, x, y * 0.8, metres) * texel
         # Cracks open and close along their length, and leave some blocks whole.
         opening = np.clip(0.55 + 0.6 * noise("pink", y, x, 7) + 0.35 * (strip.cracks - 0.5), 0, 1.3)
-        half_width = (0.0025 + 0.011 * strip.cracks) * share * opening
+        half_width = (0.002 + 0.007 * strip.cracks) * share * opening
         covered = np.clip((half_width - distance) / fp + 0.5, 0, 1) * np.minimum(1, 2 * half_width / fp)
         surface = surface * (1 - covered * (0.5 + 0.35 * strip.cracks))[..., None]
         lip = np.exp(-((distance / (half_width * 3 + 0.004)) ** 2)) * np.clip(0.02 / fp, 0, 1)
