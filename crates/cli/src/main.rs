@@ -1,15 +1,19 @@
 //! The `pitchfleet` executable: one subcommand per role, each in its own file.
 
-#![expect(dead_code, reason = "the engine that analyze drives is not there yet")]
-
 mod analyze;
+mod bench;
 mod bundles;
+mod engine_args;
 mod exit;
+mod interrupt;
 mod memory;
+mod memory_report;
 mod models;
 mod out_dir;
 mod path_key;
+mod samples;
 mod sources;
+mod table;
 
 use std::process::ExitCode;
 
@@ -27,12 +31,20 @@ struct Cli {
 enum Command {
     Analyze(analyze::Args),
     Models(models::Args),
+    MemoryReport(memory_report::Args),
+    Bench(bench::Args),
+    /// The engine process; started by the other commands.
+    #[command(hide = true)]
+    Engine,
 }
 
 fn main() -> ExitCode {
     let ended = match Cli::parse().command {
-        Command::Analyze(args) => analyze::run(args),
+        Command::Analyze(args) => analyze::run(&args),
         Command::Models(args) => models::run(&args),
+        Command::MemoryReport(args) => memory_report::run(&args),
+        Command::Bench(args) => bench::run(&args),
+        Command::Engine => return engine::child::run(),
     };
     match ended {
         Ok(ending) => ending.code(),

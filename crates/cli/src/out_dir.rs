@@ -96,35 +96,33 @@ impl OutDir {
     /// # Errors
     /// When it cannot; then nothing of it remains.
     pub(crate) fn write(&self, key: &str, content: &[u8]) -> Result<(), WriteError> {
-        self.write_with(key, |file| file.write_all(content))
+        let mut file = self.create(key)?;
+        match file.write_all(content) {
+            Ok(()) => file.commit(),
+            Err(error) => Err(file.fault(error)),
+        }
     }
 
-    /// Writes one file whole, by and by.
+    /// Begins a file that appears when it is [committed](Partial::commit), and leaves nothing when it is dropped.
     ///
     /// # Errors
-    /// When it cannot, or `fill` cannot; then nothing of it remains.
-    pub(crate) fn write_with(
-        &self,
-        key: &str,
-        fill: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>,
-    ) -> Result<(), WriteError> {
+    /// When it cannot be created.
+    pub(crate) fn create(&self, key: &str) -> Result<Partial, WriteError> {
         let path = self.path(key);
         let mut partial = path.clone();
         partial.set_file_name(format!(
             "{PARTIAL}{}",
             path.file_name().unwrap_or_default().display()
         ));
-        let written = create(&partial).and_then(|file| {
-            let mut writer = BufWriter::new(file);
-            fill(&mut writer)?;
-            writer.into_inner().map_err(io::IntoInnerError::into_error)?;
-            fs::rename(&partial, &path)
-        });
-        written.map_err(|source| {
-            // The first error is the one to tell; that the remains stay as well adds nothing.
-            let _ = fs::remove_file(&partial);
-            WriteError { path, source }
-        })
+        match create(&partial) {
+            Ok(file) => Ok(Partial {
+                path,
+                partial,
+                writer: Some(BufWriter::new(file)),
+                fault: None,
+            }),
+            Err(source) => Err(WriteError { path, source }),
+        }
     }
 
     /// Removes a file that may be missing.
@@ -142,6 +140,14 @@ impl OutDir {
             Err(source) if source.kind() != io::ErrorKind::NotFound => Err(WriteError { path, source }),
             _ => Ok(()),
         }
+    }
+
+    /// Removes what a run made that found nothing to do; other files stay.
+    pub(crate) fn discard(self) {
+        for name in [LOCK, fleet::layout::ITEMS] {
+            let _ = fs::remove_file(self.path(name));
+        }
+        let _ = fs::remove_dir(&self.root);
     }
 
     /// Removes what a killed run left half-written in `folder`.
@@ -167,6 +173,75 @@ impl OutDir {
     }
 }
 
+/// A file that is being written.
+#[derive(Debug)]
+pub(crate) struct Partial {
+    path: PathBuf,
+    partial: PathBuf,
+    /// `None` once committed.
+    writer: Option<BufWriter<File>>,
+    /// The first error, which libraries in between may have put into other words.
+    fault: Option<io::Error>,
+}
+
+impl Partial {
+    /// Gives the file its name.
+    ///
+    /// # Errors
+    /// When it cannot be written to its end.
+    pub(crate) fn commit(mut self) -> Result<(), WriteError> {
+        let Some(writer) = self.writer.take() else {
+            return Ok(());
+        };
+        let written = writer
+            .into_inner()
+            .map_err(io::IntoInnerError::into_error)
+            .and_then(|_| fs::rename(&self.partial, &self.path));
+        written.map_err(|error| {
+            let _ = fs::remove_file(&self.partial);
+            self.fault(error)
+        })
+    }
+
+    /// The error to tell when writing failed with `error`.
+    pub(crate) fn fault(&mut self, error: io::Error) -> WriteError {
+        WriteError {
+            path: self.path.clone(),
+            source: self.fault.take().unwrap_or(error),
+        }
+    }
+
+    fn remember<T>(&mut self, outcome: io::Result<T>) -> io::Result<T> {
+        outcome.map_err(|error| {
+            let copy = io::Error::new(error.kind(), error.to_string());
+            self.fault.get_or_insert(error);
+            copy
+        })
+    }
+}
+
+impl Write for Partial {
+    fn write(&mut self, content: &[u8]) -> io::Result<usize> {
+        let outcome = self.writer.as_mut().map_or(Ok(0), |writer| writer.write(content));
+        self.remember(outcome)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let outcome = self.writer.as_mut().map_or(Ok(()), Write::flush);
+        self.remember(outcome)
+    }
+}
+
+impl Drop for Partial {
+    fn drop(&mut self) {
+        if let Some(writer) = self.writer.take() {
+            drop(writer.into_parts());
+            // The first error is the one to tell; that the remains stay as well adds nothing.
+            let _ = fs::remove_file(&self.partial);
+        }
+    }
+}
+
 fn create(path: &Path) -> io::Result<File> {
     match File::create(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -188,12 +263,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let out = OutDir::open(dir.path()).unwrap();
         out.write("results/1.json", b"old").unwrap();
-        let error = out
-            .write_with("results/1.json", |file| {
-                file.write_all(b"half")?;
-                Err(io::ErrorKind::StorageFull.into())
-            })
-            .unwrap_err();
+        let mut file = out.create("results/1.json").unwrap();
+        file.write_all(b"half").unwrap();
+        let error = file.fault(io::ErrorKind::StorageFull.into());
+        drop(file);
         assert!(error.to_string().contains("disk is full"), "{error}");
         assert_eq!(fs::read(out.path("results/1.json")).unwrap(), b"old");
         assert_eq!(fs::read_dir(out.path("results")).unwrap().count(), 1);

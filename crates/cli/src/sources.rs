@@ -14,6 +14,8 @@ use std::path::{Path, PathBuf};
 
 use fleet::manifest::ArchiveEntry;
 
+pub(crate) use archive::{Archive, ArchiveError, Limits};
+
 use crate::exit::Fatal;
 use crate::path_key;
 

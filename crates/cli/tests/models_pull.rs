@@ -129,10 +129,10 @@ fn model(seed: u8) -> Vec<u8> {
         .collect()
 }
 
-fn bundle(detector_file: &str, detector: &[u8], classifier: &[u8]) -> String {
+fn bundle(detector_place: &str, detector: &[u8], classifier: &[u8]) -> String {
     format!(
         "# A comment that stays.\nschema = \"pitchfleet.bundle/1\"\nname = \"club\"\n\n\
-         [detector.fp32]\nfile = \"{detector_file}\"\nsha256 = \"{}\"\n\n\
+         [detector.fp32]\n{detector_place}\nsha256 = \"{}\"\n\n\
          [classifier.fp32]\nfile = \"classifier.onnx\"\nsha256 = \"{}\"\n",
         hex(detector),
         hex(classifier)
@@ -144,7 +144,7 @@ fn club() -> Hub {
     Hub::start(&[
         (
             "/acme/pitch/resolve/v3/b/bundle.toml",
-            bundle("detector.onnx", &detector, &classifier).as_bytes(),
+            bundle("file = \"detector.onnx\"", &detector, &classifier).as_bytes(),
         ),
         ("/acme/pitch/resolve/v3/b/detector.onnx", &detector),
         ("/acme/pitch/resolve/v3/b/classifier.onnx", &classifier),
@@ -263,7 +263,7 @@ fn parts_of_a_bundle_may_lie_elsewhere() {
     let source = home.path().join("source");
     fs::create_dir(&source).unwrap();
     fs::write(source.join("classifier.onnx"), &classifier).unwrap();
-    let text = bundle("hf:other/weights/yolo.onnx", &detector, &classifier);
+    let text = bundle("uri = \"hf:other/weights/yolo.onnx\"", &detector, &classifier);
     fs::write(source.join("bundle.toml"), text).unwrap();
 
     let target = home.path().join("target");

@@ -1,6 +1,7 @@
 //! Model bundles: a folder with a `bundle.toml` that names a detector and a classifier, each in one or two precisions,
 //! by file and SHA-256.
 
+mod describe;
 mod error;
 mod manifest;
 mod onnx;
@@ -12,6 +13,7 @@ use std::path::{Component, Path, PathBuf};
 use pitch::analysis::PitchClass;
 use sha2::{Digest, Sha256};
 
+pub use self::describe::{ModelFacts, describe};
 pub use self::error::BundleError;
 pub use self::manifest::{ClassifierEntry, DetectorEntry, Manifest, ModelFile, SCHEMA};
 use crate::config::Precision;

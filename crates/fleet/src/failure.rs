@@ -18,6 +18,8 @@ pub enum FailureCode {
     ZipUnsupported,
     /// The archive has more entries than are read.
     ZipTooManyEntries,
+    /// The photo is larger unpacked than is read.
+    ZipEntryTooLarge,
     /// The engine process ended abnormally on this photo, alone.
     EngineCrashed,
     /// The engine process ran out of memory on this photo, alone.
@@ -36,12 +38,13 @@ pub enum FailureCode {
 
 impl FailureCode {
     /// Every code.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Unreadable,
         Self::ZipCorrupt,
         Self::ZipEncrypted,
         Self::ZipUnsupported,
         Self::ZipTooManyEntries,
+        Self::ZipEntryTooLarge,
         Self::EngineCrashed,
         Self::EngineOutOfMemory,
         Self::EngineTimeout,
@@ -59,6 +62,7 @@ impl FailureCode {
             Self::ZipEncrypted => "zip_encrypted",
             Self::ZipUnsupported => "zip_unsupported",
             Self::ZipTooManyEntries => "zip_too_many_entries",
+            Self::ZipEntryTooLarge => "zip_entry_too_large",
             Self::EngineCrashed => "engine_crashed",
             Self::EngineOutOfMemory => "engine_out_of_memory",
             Self::EngineTimeout => "engine_timeout",

@@ -92,6 +92,8 @@ pub struct BundleRef {
 pub enum Source {
     /// Files, folders, globs and archives on the machine that made the batch.
     Paths {
+        /// The folder that relative paths start from.
+        folder: String,
         /// As they were given, bytes that are not UTF-8 percent-encoded.
         paths: Vec<String>,
     },

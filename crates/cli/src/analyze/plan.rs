@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Write};
 
 use fleet::layout;
 use fleet::manifest::Item;
@@ -53,43 +53,38 @@ pub(crate) fn plan(out: &OutDir, sources: &Sources) -> Result<Plan, WriteError> 
     }
 
     let mut plan = Plan::default();
-    let mut stale_error = None;
-    out.write_with(layout::ITEMS, |file| {
-        plan.skipped = sources.list(|found| {
-            let version = version_of(found.size, found.etag.as_deref());
-            let entry = known.entry(name_of(&found.key)).or_insert_with(|| {
-                next += 1;
-                Known {
-                    index: next - 1,
-                    version,
-                    listed: false,
-                }
-            });
-            if std::mem::replace(&mut entry.listed, true) {
-                return Ok(()); // Named twice.
+    let mut list = out.create(layout::ITEMS)?;
+    let written = sources.list(|found| {
+        let version = version_of(found.size, found.etag.as_deref());
+        let entry = known.entry(name_of(&found.key)).or_insert_with(|| {
+            next += 1;
+            Known {
+                index: next - 1,
+                version,
+                listed: false,
             }
-            if entry.version != version {
-                entry.version = version;
-                if let Err(error) = forget(out, entry.index) {
-                    stale_error = Some(error);
-                    return Err(io::ErrorKind::Other.into());
-                }
-            }
-            plan.photos += 1;
-            let item = Item {
-                index: entry.index,
-                key: found.key,
-                size: found.size,
-                etag: found.etag,
-                group: found.group,
-                archive: found.archive,
-            };
-            serde_json::to_writer(&mut *file, &item)?;
-            file.write_all(b"\n")
-        })?;
-        Ok(())
-    })
-    .map_err(|error| stale_error.take().unwrap_or(error))?;
+        });
+        if std::mem::replace(&mut entry.listed, true) {
+            return Ok(()); // Named twice.
+        }
+        if entry.version != version {
+            entry.version = version;
+            forget(out, entry.index)?;
+        }
+        plan.photos += 1;
+        let item = Item {
+            index: entry.index,
+            key: found.key,
+            size: found.size,
+            etag: found.etag,
+            group: found.group,
+            archive: found.archive,
+        };
+        let line = serde_json::to_string(&item).unwrap_or_default();
+        writeln!(list, "{line}").map_err(|error| list.fault(error))
+    });
+    plan.skipped = written?;
+    list.commit()?;
 
     for gone in known.values().filter(|known| !known.listed) {
         forget(out, gone.index)?;

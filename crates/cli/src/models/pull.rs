@@ -20,8 +20,10 @@ Examples:
   pitchfleet models pull file:/mnt/models/club --to models/club
   HF_ENDPOINT=https://hub.example.org pitchfleet models pull hf:acme/pitch-models/bundle
 
-SOURCE is a folder that holds a bundle.toml, or that file. The model files it names may lie beside it, or be
-hf: and file: sources themselves. An interrupted pull continues where it stopped.";
+SOURCE is a folder that holds a bundle.toml, or that file. The model files it names may lie beside
+it, or be hf: sources themselves. An interrupted pull continues where it stopped.
+
+HF_ENDPOINT names another server, HF_TOKEN a token, HF_HOME the cache.";
 
 /// Fetch a bundle, check every hash, and keep it on this machine.
 #[derive(clap::Args)]
@@ -86,9 +88,10 @@ struct Model {
     sha256: String,
 }
 
-/// Finds the tables with `file` and `sha256`, and makes their files local ones.
+/// Finds the tables with `file` or `uri` and `sha256`, and makes their files local ones.
 fn collect(table: &mut Table, folder: &Reference, models: &mut Vec<Model>) -> Result<(), Fatal> {
-    if let Some(toml::Value::String(file)) = table.get("file") {
+    let place = table.get("uri").or_else(|| table.get("file"));
+    if let Some(toml::Value::String(file)) = place {
         let source = folder.within(file)?;
         let name = source.file_name().to_owned();
         if name.is_empty() {
@@ -113,6 +116,7 @@ fn collect(table: &mut Table, folder: &Reference, models: &mut Vec<Model>) -> Re
             name: name.clone(),
             sha256,
         });
+        table.remove("uri");
         table.insert("file".into(), name.into());
     }
     for (_, value) in table.iter_mut() {

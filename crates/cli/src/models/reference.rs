@@ -68,16 +68,15 @@ impl Reference {
     /// # Errors
     /// When `text` cannot be understood, or leads out of the folder.
     pub(super) fn within(&self, text: &str) -> Result<Self, Fatal> {
-        match Self::parse(text)? {
-            Self::File(path) if !text.starts_with("file:") => {
-                if path.is_absolute() || path.iter().any(|part| part == "..") {
-                    return Err(Fatal::set_up(format!(
-                        "`{text}` leads out of the bundle's folder"
-                    )));
-                }
-                Ok(self.join(text))
-            }
-            other => Ok(other),
+        let path = match Self::parse(text)? {
+            Self::File(path) => path,
+            elsewhere => return Ok(elsewhere),
+        };
+        match path.to_str() {
+            Some(name) if path.is_relative() && !path.iter().any(|part| part == "..") => Ok(self.join(name)),
+            _ => Err(Fatal::set_up(format!(
+                "`{text}` leads out of the bundle's folder"
+            ))),
         }
     }
 
@@ -203,6 +202,11 @@ mod tests {
         );
         assert!(folder.within("../d.onnx").is_err());
         assert!(folder.within("/etc/passwd").is_err());
+        assert!(folder.within("file:/etc/passwd").is_err());
+        assert_eq!(
+            folder.within("file:d.onnx").unwrap(),
+            hub("acme/pitch", "v2", "demo/d.onnx")
+        );
         assert_eq!(folder.join("bundle.toml").parent(), folder);
     }
 }

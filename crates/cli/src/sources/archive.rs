@@ -13,6 +13,9 @@ use zip::result::ZipError;
 use super::{Found, Skipped, file_etag, group, has_extension, is_hidden, is_photo};
 use crate::path_key;
 
+/// Bytes that are unpacked at a time.
+const PIECE: usize = 64 << 10;
+
 /// What an archive may cost.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
@@ -104,11 +107,15 @@ impl Archive {
         Ok(Self { zip, limits })
     }
 
-    /// Hands the content of an entry to `take`, a piece at a time, after its size.
+    /// Hands the content of an entry to `take`, a piece at a time, until it returns `false`.
     ///
     /// # Errors
     /// When the entry cannot be read, is too large, or holds more or less than it claims.
-    pub(crate) fn read(&mut self, entry: u64, out: &mut Vec<u8>) -> Result<(), ArchiveError> {
+    pub(crate) fn read(
+        &mut self,
+        entry: u64,
+        take: &mut impl FnMut(Vec<u8>) -> bool,
+    ) -> Result<(), ArchiveError> {
         let place = usize::try_from(entry).unwrap_or(usize::MAX);
         let limit = self.limits.entry_bytes;
         let mut file = self.zip.by_index(place)?;
@@ -116,19 +123,30 @@ impl Archive {
         if claimed > limit {
             return Err(ArchiveError::TooLarge(claimed, limit));
         }
-        let read = file
-            .by_ref()
-            .take(claimed + 1)
-            .read_to_end(out)
-            .map_err(ZipError::Io)?;
-        if read as u64 != claimed {
+        let mut total = 0;
+        loop {
+            let mut piece = Vec::with_capacity(PIECE);
+            let read = file
+                .by_ref()
+                .take(PIECE as u64)
+                .read_to_end(&mut piece)
+                .map_err(ZipError::Io)? as u64;
+            total += read;
+            if total > claimed {
+                return Err(ArchiveError::Corrupt(format!(
+                    "an entry of {claimed} bytes unpacks to more"
+                )));
+            }
+            if read == 0 {
+                break;
+            }
+            if !take(piece) {
+                return Ok(());
+            }
+        }
+        if total < claimed {
             return Err(ArchiveError::Corrupt(format!(
-                "an entry of {claimed} bytes unpacks to {}",
-                if read as u64 > claimed {
-                    "more".to_owned()
-                } else {
-                    read.to_string()
-                }
+                "an entry of {claimed} bytes unpacks to {total}"
             )));
         }
         Ok(())

@@ -1,0 +1,340 @@
+//! Photos through the engine: a few in hand at a time, results to disk as they come.
+
+use std::fs;
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use engine::failure::code;
+use engine::{Analysed, Engine, EngineFacts, PhotoFailure, PhotoRequest, PhotoSource};
+use fleet::failure::FailureCode;
+use fleet::layout;
+use fleet::manifest::{Item, Manifest};
+use fleet::result::{Failure, Outcome, PhotoRecord, PhotoResult, RESULT_SCHEMA, TimingMs, WorkerFacts};
+use tokio::task::{self, JoinSet};
+use tokio::time::{self, MissedTickBehavior};
+
+use super::archived::{ArchivedPhoto, OpenArchive, Reopen};
+use super::plan;
+use super::progress::Progress;
+use crate::exit::Fatal;
+use crate::interrupt::Interrupt;
+use crate::memory::{self, Memory};
+use crate::out_dir::{OutDir, WriteError};
+use crate::path_key;
+
+/// Photos on their way beyond those in the lanes, so that no lane waits for the next.
+const READ_AHEAD: usize = 2;
+/// Reading the memory of a process costs the kernel a walk over its pages.
+const MEMORY_PERIOD: Duration = Duration::from_secs(1);
+const INTERRUPT_PERIOD: Duration = Duration::from_millis(100);
+
+/// What went through.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Tally {
+    /// Analysed now.
+    pub(super) analysed: u64,
+    /// Analysed by an earlier run, and taken as they are.
+    pub(super) reused: u64,
+    /// Failed.
+    pub(super) failed: u64,
+    /// The most memory that the process tree held while photos were in hand.
+    pub(super) peak: Memory,
+    /// What ran; `None` when no photo needed it.
+    pub(super) ran: Option<Arc<EngineFacts>>,
+    /// A signal, or a reader that went away, ended it before the last photo.
+    pub(super) interrupted: bool,
+}
+
+/// Tells a result to whoever listens.
+pub(super) type WriteLine<'a> = dyn FnMut(&PhotoResult) -> io::Result<()> + 'a;
+
+/// What the photos of a batch go through.
+pub(super) struct Pipeline<'a> {
+    pub(super) out: &'a OutDir,
+    pub(super) manifest: &'a Manifest,
+    pub(super) engine: &'a Engine,
+    pub(super) interrupt: &'a Interrupt,
+    pub(super) progress: &'a Progress,
+    /// Writes a line of JSON a photo; an error of kind `BrokenPipe` ends the run.
+    pub(super) lines: Option<&'a mut WriteLine<'a>>,
+    /// What runs, once the first photo needed it.
+    pub(super) loaded: Option<Arc<EngineFacts>>,
+}
+
+/// A photo that the engine answered.
+struct Answer {
+    item: Item,
+    taken: Instant,
+    outcome: Result<Analysed, PhotoFailure>,
+    archived: Option<Arc<ArchivedPhoto>>,
+}
+
+impl Pipeline<'_> {
+    /// Takes every photo through.
+    ///
+    /// # Errors
+    /// When a result cannot be written, or the engine does not start any more. What was written stays.
+    pub(super) async fn run(mut self) -> anyhow::Result<Tally> {
+        let mut tally = Tally::default();
+        let mut items = plan::items(self.out);
+        let mut in_hand: JoinSet<Answer> = JoinSet::new();
+        let mut archive = OpenArchive::default();
+        let mut look = time::interval(INTERRUPT_PERIOD);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut measured: Option<Instant> = None;
+        let mut depth = self.engine.lanes() + READ_AHEAD;
+        let mut more = true;
+
+        loop {
+            if more && self.interrupt.asked() {
+                (more, tally.interrupted) = (false, true);
+                self.progress.stopping(in_hand.len());
+            }
+            if !in_hand.is_empty() && measured.is_none_or(|last| last.elapsed() > MEMORY_PERIOD) {
+                tally.peak = tally.peak.max(memory::of_tree());
+                measured = Some(Instant::now());
+            }
+            if more && in_hand.len() < depth {
+                match items.next() {
+                    Some(item) => {
+                        if let Some(result) = plan::reusable(self.out, &item, &self.manifest.digest) {
+                            tally.reused += 1;
+                            self.progress.reused();
+                            more &= self.tell(&result, &mut tally)?;
+                        } else {
+                            if self.loaded.is_none() {
+                                self.loaded = Some(self.engine.load().await.map_err(Fatal::from)?);
+                                depth = self.engine.lanes() + READ_AHEAD;
+                            }
+                            more &= self.submit(item, &mut archive, &mut in_hand, &mut tally)?;
+                        }
+                    }
+                    None => more = false,
+                }
+                task::yield_now().await;
+                continue;
+            }
+            if in_hand.is_empty() {
+                break;
+            }
+            tokio::select! {
+                Some(answer) = in_hand.join_next() => {
+                    more &= self.record(answer?, &mut tally)?;
+                }
+                _ = look.tick() => {}
+            }
+        }
+        tally.ran = self.loaded;
+        Ok(tally)
+    }
+
+    /// Hands a photo to the engine. `false`: stop taking photos.
+    fn submit(
+        &mut self,
+        item: Item,
+        archive: &mut OpenArchive,
+        in_hand: &mut JoinSet<Answer>,
+        tally: &mut Tally,
+    ) -> anyhow::Result<bool> {
+        let taken = Instant::now();
+        let opened = match &item.archive {
+            Some(entry) => archive.photo(entry).map(|photo| {
+                let reopen = Reopen(Arc::clone(&photo));
+                (PhotoSource::Open(Arc::new(reopen)), Some(photo))
+            }),
+            None => readable(&item).map(|source| (source, None)),
+        };
+        let (source, archived) = match opened {
+            Ok(opened) => opened,
+            Err(failure) => {
+                let failed = self.failed(&item, taken, None, failure);
+                return self.settle(&failed, tally);
+            }
+        };
+        let request = PhotoRequest {
+            source,
+            options: self.manifest.options.analysis.clone(),
+        };
+        let engine = self.engine.clone();
+        in_hand.spawn(async move {
+            let outcome = engine.analyse(request).await;
+            Answer {
+                item,
+                taken,
+                outcome,
+                archived,
+            }
+        });
+        Ok(true)
+    }
+
+    /// Writes what came of a photo. `false`: stop taking photos.
+    fn record(&mut self, answer: Answer, tally: &mut Tally) -> anyhow::Result<bool> {
+        let Answer {
+            item,
+            taken,
+            outcome,
+            archived,
+        } = answer;
+        let result = match outcome {
+            Ok(analysed) => self
+                .analysed(&item, taken, analysed)
+                .map_err(|error| self.cannot_write(error, tally))?,
+            Err(failure) if failure.code == code::ENGINE_STOPPED => return Ok(false),
+            Err(failure) if failure.code == code::ENGINE_UNAVAILABLE => {
+                return Err(Fatal::set_up(format!(
+                    "the engine does not start any more: {}",
+                    failure.message
+                ))
+                .into());
+            }
+            Err(failure) => {
+                let PhotoFailure {
+                    code,
+                    message,
+                    sha256,
+                    ..
+                } = failure;
+                let told = match archived.and_then(|photo| photo.fault()) {
+                    Some((code, message)) => code.failure(message),
+                    None => Failure { code, message },
+                };
+                let named = Failure {
+                    message: name(&item, &told.message),
+                    ..told
+                };
+                self.failed(&item, taken, sha256, named)
+            }
+        };
+        self.settle(&result, tally)
+    }
+
+    /// The result of an analysis, its pictures written.
+    fn analysed(&self, item: &Item, taken: Instant, analysed: Analysed) -> Result<PhotoResult, WriteError> {
+        let mut result = self.blank(item);
+        result.photo.sha256 = Some(analysed.sha256);
+        result.photo.bytes = Some(analysed.bytes);
+        result.fill(analysed.analysis);
+        let storing = Instant::now();
+        for picture in &analysed.pictures {
+            let key = layout::overlay_key(item.index, picture.kind);
+            self.out.write(&key, &picture.jpeg)?;
+            result.overlays.insert(picture.kind.name().to_owned(), key);
+        }
+        result.timing_ms.store = Some(milliseconds(storing));
+        result.timing_ms.total = Some(milliseconds(taken));
+        Ok(result)
+    }
+
+    fn failed(&self, item: &Item, taken: Instant, sha256: Option<String>, failure: Failure) -> PhotoResult {
+        let mut result = self.blank(item);
+        result.photo.sha256 = sha256;
+        result.failure = Some(failure);
+        result.timing_ms.total = Some(milliseconds(taken));
+        result
+    }
+
+    /// A failed result without its failure.
+    fn blank(&self, item: &Item) -> PhotoResult {
+        PhotoResult {
+            schema: RESULT_SCHEMA.to_owned(),
+            batch: self.manifest.id.clone(),
+            index: item.index,
+            group: item.group.clone(),
+            photo: PhotoRecord {
+                key: item.key.clone(),
+                bytes: item.size,
+                ..PhotoRecord::default()
+            },
+            outcome: Outcome::Failed,
+            failure: None,
+            detection: None,
+            surface: None,
+            classification: None,
+            advice: None,
+            overlays: Default::default(),
+            digest: self.manifest.digest.clone(),
+            worker: self.worker(),
+            timing_ms: TimingMs::default(),
+        }
+    }
+
+    fn worker(&self) -> WorkerFacts {
+        let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+        let mut worker = WorkerFacts {
+            id: host.trim().to_owned(),
+            ..WorkerFacts::default()
+        };
+        if let Some(facts) = &self.loaded {
+            worker.device = facts.device.clone();
+            worker.execution_provider = facts.execution_provider.clone();
+            worker.precision = facts.precision();
+        }
+        worker
+    }
+
+    /// Writes a result and counts it. `false`: nobody listens any more.
+    fn settle(&mut self, result: &PhotoResult, tally: &mut Tally) -> anyhow::Result<bool> {
+        let mut text = serde_json::to_vec_pretty(result)?;
+        text.push(b'\n');
+        let written = self.out.write(&layout::result_key(result.index), &text);
+        written.map_err(|error| self.cannot_write(error, tally))?;
+        match result.outcome {
+            Outcome::Ok => tally.analysed += 1,
+            Outcome::Failed => tally.failed += 1,
+        }
+        self.progress.done(result);
+        self.tell(result, tally)
+    }
+
+    fn tell(&mut self, result: &PhotoResult, tally: &mut Tally) -> anyhow::Result<bool> {
+        let Some(lines) = &mut self.lines else {
+            return Ok(true);
+        };
+        match lines(result) {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
+                tally.interrupted = true;
+                Ok(false)
+            }
+            Err(error) => Err(Fatal::output(format!("standard output cannot be written: {error}")).into()),
+        }
+    }
+
+    fn cannot_write(&self, error: WriteError, tally: &Tally) -> Fatal {
+        let done = tally.analysed + tally.reused;
+        Fatal::output(format!("{error} ({done} photos are done)"))
+    }
+}
+
+/// The file of `item`, if reading it can be tried: opening a pipe or a device might never come back.
+fn readable(item: &Item) -> Result<PhotoSource, Failure> {
+    let path = path_key::to_path(&item.key);
+    let fault = match fs::metadata(&path) {
+        Ok(metadata) if metadata.is_file() => return Ok(PhotoSource::File(path)),
+        Ok(metadata) if metadata.is_dir() => match fs::read_dir(&path) {
+            Ok(_) => "it is a folder".to_owned(),
+            Err(error) => format!(
+                "the folder cannot be read ({error}): the photos in it are missing from this analysis"
+            ),
+        },
+        Ok(_) => {
+            "it is no regular file but a pipe, a socket or a device: copy the photo into a file".to_owned()
+        }
+        Err(error) => {
+            format!("it cannot be read ({error}): look at its permissions, or where the link leads")
+        }
+    };
+    Err(FailureCode::Unreadable.failure(name(item, &fault)))
+}
+
+/// A message with the photo's name in front.
+fn name(item: &Item, message: &str) -> String {
+    let name = item.key.rsplit('/').next().unwrap_or(&item.key);
+    format!("{}: {message}", path_key::printable(name))
+}
+
+fn milliseconds(since: Instant) -> f64 {
+    (since.elapsed().as_secs_f64() * 1e5).round() / 100.0
+}

@@ -1,0 +1,248 @@
+//! `pitchfleet bench`: what `analyze` costs beyond the analysis itself.
+//!
+//! Two sides, in turn, on the same photos: the parts alone (one lane, photos one after the other, the stages as the
+//! engine times them), and a whole `pitchfleet analyze` as a process of its own, its CPU time counted by the kernel with
+//! everything it started: reading files, frames between the processes, hashing, JSON, the report, loading the models.
+
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use engine::{Engine, PhotoRequest, PhotoSource};
+use pitch::analysis::{Options, StageTiming};
+use serde::Serialize;
+
+use crate::bundles;
+use crate::engine_args::EngineArgs;
+use crate::exit::{Ending, Fatal};
+use crate::samples;
+use crate::table;
+
+/// The kernel counts a process's time in hundredths of a second (`USER_HZ`).
+const TICKS_PER_SECOND: f64 = 100.0;
+/// What the whole may cost over its parts.
+const TARGET_PERCENT: f64 = 10.0;
+
+const EXAMPLES: &str = "\
+Examples:
+  pitchfleet bench photos/day-1             overhead of analyze over its parts
+  pitchfleet bench photos --rounds 5 --json
+
+Run it on a machine that does nothing else: the parts are timed by the wall clock.";
+
+/// Measure what analyze costs beyond decoding, networks and surface.
+#[derive(clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Args {
+    /// Photos to work on [default: the samples that come with the program]
+    #[arg(value_name = "PATH")]
+    photos: Vec<PathBuf>,
+    /// Times that both sides are measured; the median counts
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..))]
+    rounds: u16,
+    /// Write JSON instead of a table
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    engine: EngineArgs,
+}
+
+/// Milliseconds per photo.
+#[derive(Clone, Debug, Default, Serialize)]
+struct Round {
+    decode: f64,
+    detect: f64,
+    surface: f64,
+    classify: f64,
+    /// Sum of the parts.
+    parts: f64,
+    /// CPU time of a whole run, loading the models included.
+    whole: f64,
+    /// Wall time of that run.
+    whole_wall: f64,
+    overhead_percent: f64,
+}
+
+#[derive(Serialize)]
+struct Report {
+    photos: usize,
+    rounds: Vec<Round>,
+    /// By overhead.
+    median: Round,
+    target_percent: f64,
+    holds: bool,
+}
+
+pub(crate) fn run(args: &Args) -> anyhow::Result<Ending> {
+    let photos = samples::photos(&args.photos)?;
+    let bundle = bundles::find(args.engine.bundle.as_deref())?;
+    let mut rounds = Vec::new();
+    for _ in 0..args.rounds {
+        let (parts, analysed) = parts_alone(args, &bundle, &photos)?;
+        let (whole, whole_wall) = whole_run(args, &bundle, &photos)?;
+        let count = analysed as f64;
+        let mut round = Round {
+            decode: parts.decode / count,
+            detect: parts.detect / count,
+            surface: parts.surface / count,
+            classify: parts.classify / count,
+            whole: whole / count,
+            whole_wall: whole_wall / count,
+            ..Round::default()
+        };
+        round.parts = round.decode + round.detect + round.surface + round.classify;
+        round.overhead_percent = (round.whole / round.parts - 1.0) * 100.0;
+        rounds.push(round);
+    }
+    let mut sorted = rounds.clone();
+    sorted.sort_by(|a, b| a.overhead_percent.total_cmp(&b.overhead_percent));
+    let median = sorted.get(sorted.len() / 2).cloned().unwrap_or_default();
+    let report = Report {
+        photos: photos.len(),
+        holds: median.overhead_percent <= TARGET_PERCENT,
+        median,
+        rounds,
+        target_percent: TARGET_PERCENT,
+    };
+    let mut out = io::stdout().lock();
+    if args.json {
+        serde_json::to_writer_pretty(&mut out, &report)?;
+        writeln!(out)?;
+    } else {
+        report.write(&mut out)?;
+    }
+    Ok(if report.holds {
+        Ending::Done
+    } else {
+        Ending::Faults
+    })
+}
+
+/// The stages of every photo, summed, and how many were analysed.
+fn parts_alone(args: &Args, bundle: &Path, photos: &[PathBuf]) -> anyhow::Result<(StageTiming, u64)> {
+    let mut config = args.engine.config(bundle);
+    config.lanes = std::num::NonZeroUsize::new(1);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(async {
+        let engine = Engine::new(config).map_err(Fatal::from)?;
+        engine.load().await.map_err(Fatal::from)?;
+        let mut sum = StageTiming::default();
+        let mut analysed = 0;
+        for path in photos {
+            let request = PhotoRequest {
+                source: PhotoSource::File(path.clone()),
+                options: Options::default(),
+            };
+            let Ok(done) = engine.analyse(request).await else {
+                continue;
+            };
+            let timing = done.analysis.timing;
+            sum.decode += timing.decode;
+            sum.detect += timing.detect;
+            sum.surface += timing.surface;
+            sum.classify += timing.classify;
+            analysed += 1;
+        }
+        engine.stop().await;
+        if analysed == 0 {
+            return Err(Fatal::usage("none of the photos could be analysed").into());
+        }
+        Ok((sum, analysed))
+    })
+}
+
+/// CPU and wall milliseconds of `pitchfleet analyze` on the photos.
+fn whole_run(args: &Args, bundle: &Path, photos: &[PathBuf]) -> anyhow::Result<(f64, f64)> {
+    let folder = tempfile::tempdir()?;
+    let mut command = Command::new(std::env::current_exe()?);
+    command
+        .arg("analyze")
+        .args(photos)
+        .arg("--out")
+        .arg(folder.path())
+        .arg("--bundle")
+        .arg(bundle);
+    command.args([
+        "--device",
+        &args.engine.device.to_string(),
+        "--precision",
+        &args.engine.precision.to_string(),
+    ]);
+    if let Some(jobs) = args.engine.jobs {
+        command.args(["--jobs", &jobs.to_string()]);
+    }
+    let before = cpu_of_children()?;
+    let started = Instant::now();
+    let output = command.stdout(Stdio::null()).stderr(Stdio::piped()).output()?;
+    let wall = started.elapsed().as_secs_f64() * 1e3;
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr);
+        return Err(Fatal::set_up(format!("the analysis failed: {}", said.trim())).into());
+    }
+    Ok((cpu_of_children()? - before, wall))
+}
+
+/// CPU milliseconds of every child that has ended, with those that it waited for: fields 16 and 17 of
+/// `/proc/self/stat` (proc_pid_stat(5)).
+fn cpu_of_children() -> io::Result<f64> {
+    let stat = fs::read_to_string("/proc/self/stat")?;
+    // The second field is a name in parentheses that may hold anything.
+    let after_name = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
+    let ticks = after_name
+        .split_whitespace()
+        .skip(13)
+        .take(2)
+        .filter_map(|field| field.parse::<f64>().ok());
+    Ok(ticks.sum::<f64>() / TICKS_PER_SECOND * 1e3)
+}
+
+impl Report {
+    fn write(&self, out: &mut impl Write) -> io::Result<()> {
+        let mut rows = table::new(&[
+            "round", "decode", "detect", "surface", "classify", "parts", "whole", "overhead",
+        ]);
+        for (number, round) in self.rounds.iter().enumerate() {
+            let figures = [
+                round.decode,
+                round.detect,
+                round.surface,
+                round.classify,
+                round.parts,
+                round.whole,
+            ];
+            let mut row = vec![(number + 1).to_string()];
+            row.extend(figures.iter().map(|figure| format!("{figure:.1} ms")));
+            row.push(format!("{:.1} %", round.overhead_percent));
+            rows.add_row(row);
+        }
+        table::align_numbers(&mut rows, &[1, 2, 3, 4, 5, 6, 7]);
+        writeln!(out, "{rows}")?;
+        writeln!(
+            out,
+            "{} photos; overhead {:.1} % (median), at most {:.0} % is the target: {}",
+            self.photos,
+            self.median.overhead_percent,
+            self.target_percent,
+            if self.holds { "holds" } else { "MISSED" }
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cpu_time_of_children_is_counted() {
+        let before = cpu_of_children().unwrap();
+        let status = Command::new("sh")
+            .args(["-c", "i=0; while [ $i -lt 60000 ]; do i=$((i+1)); done"])
+            .status();
+        assert!(status.unwrap().success());
+        assert!(cpu_of_children().unwrap() > before);
+    }
+}
