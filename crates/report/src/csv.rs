@@ -9,7 +9,54 @@ use serde::Serialize;
 
 use crate::ReportError;
 
-/// A row. The names and the order of the fields are the columns, a contract with readers: add at the end only.
+/// The columns, a contract with readers: add at the end only.
+const COLUMNS: [&str; 43] = [
+    "index",
+    "key",
+    "group",
+    "taken_at",
+    "outcome",
+    "failure_code",
+    "failure_message",
+    "class",
+    "confidence",
+    "batting_friendly",
+    "bowling_friendly",
+    "seam_friendly",
+    "spin_friendly",
+    "model_class",
+    "model_confidence",
+    "rules",
+    "detected",
+    "detection_confidence",
+    "box_x1",
+    "box_y1",
+    "box_x2",
+    "box_y2",
+    "grass_percent",
+    "grass_level",
+    "crack_density_percent",
+    "crack_count",
+    "crack_severity",
+    "moisture_score",
+    "moisture_level",
+    "laplacian_variance",
+    "texture",
+    "brightness",
+    "brightness_level",
+    "colour",
+    "toss",
+    "format",
+    "width",
+    "height",
+    "bytes",
+    "sha256",
+    "device",
+    "precision",
+    "total_ms",
+];
+
+/// A row: a field for each of [`COLUMNS`], in their order.
 #[derive(Serialize)]
 struct Row<'a> {
     index: u64,
@@ -141,13 +188,15 @@ fn inert(text: &str) -> Cow<'_, str> {
 #[derive(Debug)]
 pub struct SummaryCsv<W: Write> {
     rows: ::csv::Writer<W>,
+    has_header: bool,
 }
 
 impl<W: Write> SummaryCsv<W> {
     /// Starts the document.
     pub fn new(out: W) -> Self {
         Self {
-            rows: ::csv::Writer::from_writer(out),
+            rows: ::csv::WriterBuilder::new().has_headers(false).from_writer(out),
+            has_header: false,
         }
     }
 
@@ -156,6 +205,7 @@ impl<W: Write> SummaryCsv<W> {
     /// # Errors
     /// When the output fails.
     pub fn add(&mut self, result: &PhotoResult) -> Result<(), ReportError> {
+        self.write_header()?;
         Ok(self.rows.serialize(Row::from(result))?)
     }
 
@@ -163,9 +213,18 @@ impl<W: Write> SummaryCsv<W> {
     ///
     /// # Errors
     /// When the output fails.
-    pub fn finish(self) -> Result<W, ReportError> {
+    pub fn finish(mut self) -> Result<W, ReportError> {
+        self.write_header()?;
         self.rows
             .into_inner()
             .map_err(|e| ReportError::Write(e.into_error()))
+    }
+
+    fn write_header(&mut self) -> Result<(), ReportError> {
+        if !self.has_header {
+            self.rows.write_record(COLUMNS)?;
+            self.has_header = true;
+        }
+        Ok(())
     }
 }
