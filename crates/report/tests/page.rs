@@ -1,4 +1,9 @@
 //! `report.html`: what it says, that strangers' names stay text, and that it works in a browser from disk.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "helpers of tests: what cannot be set up must fail"
+)]
 
 mod fixture;
 
@@ -146,6 +151,40 @@ fn a_set_without_photos_or_analyses_has_a_page_too() {
     let html = Html::parse_document(&page(&fixture::results()[18..]));
     assert_eq!(texts(&html, ".verdict .class"), ["No verdict"]);
     assert_eq!(texts(&html, "#failures tbody tr").len(), 2);
+}
+
+/// Counts what passes through.
+#[derive(Default)]
+struct Sink {
+    bytes: usize,
+    longest: usize,
+}
+
+impl std::io::Write for Sink {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.bytes += bytes.len();
+        self.longest = self.longest.max(bytes.len());
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn ten_thousand_photos_stream_through() {
+    let results = fixture::results();
+    let mut page = HtmlReport::begin(Sink::default(), about(), &fixture::verdict(&results)).unwrap();
+    for index in 0..10_000 {
+        let mut result = results[index % results.len()].clone();
+        result.index = index as u64;
+        page.add(&result).unwrap();
+    }
+    let sink = page.finish().unwrap();
+    assert!(sink.bytes > 10_000_000);
+    // Nothing is gathered up: each write is a small part of the page.
+    assert!(sink.longest < 64 * 1024, "{}", sink.longest);
 }
 
 /// Writes a report with real pictures and gives the page's path. It stays in the target folder, to be looked at.

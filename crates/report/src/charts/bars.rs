@@ -11,7 +11,7 @@ use super::{
 };
 use crate::ReportError;
 
-const HEIGHT: u32 = 250;
+const HEIGHT: u32 = 220;
 
 /// A bar: where it stands, how high, and what is written above it.
 struct Bar {

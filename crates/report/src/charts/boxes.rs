@@ -66,7 +66,7 @@ fn paint(canvas: &Canvas<'_>, rows: &[Row]) -> Painted {
         .margin_top(8)
         .margin_right(20)
         .x_label_area_size(30)
-        .y_label_area_size(112)
+        .y_label_area_size(104)
         .build_cartesian_2d(0.0..end, 0.0..rows.len() as f64)?;
     chart
         .configure_mesh()

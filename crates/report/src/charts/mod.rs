@@ -47,7 +47,7 @@ type Canvas<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 type Painted = Result<(), Box<dyn Error>>;
 
 /// Wide enough for two side by side on a desk, and narrow enough that text is legible on a phone.
-const WIDTH: u32 = 480;
+const WIDTH: u32 = 400;
 const TEXT: u32 = 14;
 const INK: RGBColor = RGBColor(0x24, 0x29, 0x2F);
 const GRID: RGBColor = RGBColor(0xD8, 0xDE, 0xE4);
@@ -165,13 +165,13 @@ fn shortened(text: &str, length: usize) -> String {
     format!("{kept}…")
 }
 
-/// A round number at or above `value`, to end an axis at: 1, 2, 2.5, 5 or 10 times a power of ten.
+/// A round number at or above `value`, to end an axis at: few significant digits, little empty space.
 fn round_up(value: f64) -> f64 {
     if value <= 0.0 {
         return 1.0;
     }
     let power = 10f64.powf(value.log10().floor());
-    [1.0, 2.0, 2.5, 5.0, 10.0]
+    [1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0]
         .into_iter()
         .map(|step| step * power)
         .find(|&end| end >= value * (1.0 - 1e-9))
@@ -196,8 +196,8 @@ mod tests {
     #[test]
     fn axes_end_at_round_numbers() {
         assert_eq!(
-            [0.0, 0.3, 1.0, 12.0, 24.0, 61.0].map(round_up),
-            [1.0, 0.5, 1.0, 20.0, 25.0, 100.0]
+            [0.0, 0.5, 1.0, 12.0, 24.0, 61.0].map(round_up),
+            [1.0, 0.5, 1.0, 15.0, 25.0, 80.0]
         );
     }
 

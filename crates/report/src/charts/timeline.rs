@@ -13,8 +13,8 @@ use super::{
 };
 use crate::ReportError;
 
-const HEIGHT: u32 = 230;
-const MAX_TICKS: i64 = 6;
+const HEIGHT: u32 = 210;
+const MAX_TICKS: i64 = 5;
 /// Distances of ticks in seconds that a reader can name; beyond the last one they double.
 const TICKS: [i64; 12] = [
     60, 300, 600, 900, 1_800, 3_600, 7_200, 10_800, 21_600, 43_200, 86_400, 172_800,

@@ -22,7 +22,7 @@ pub(super) struct Head<'a> {
     tiles: Vec<Tile>,
     rules: String,
     groups: Vec<GroupRow<'a>>,
-    charts: Vec<Chart>,
+    charts: Vec<ChartRow>,
     outliers: Vec<OutlierRow<'a>>,
     more_outliers: u64,
     threshold: f64,
@@ -57,6 +57,12 @@ struct Tile {
     name: &'static str,
     level: &'static str,
     detail: String,
+}
+
+/// Charts that stand side by side.
+struct ChartRow {
+    css: &'static str,
+    charts: Vec<Chart>,
 }
 
 struct GroupRow<'a> {
@@ -149,13 +155,22 @@ pub(super) fn outliers_shown(verdict: &Verdict) -> Vec<&Outlier> {
     shown
 }
 
-fn all_charts(verdict: &Verdict) -> Result<Vec<Chart>, ReportError> {
-    let mut all = Vec::new();
-    all.extend(charts::probabilities(&verdict.batch)?);
-    all.extend(charts::classes(&verdict.batch)?);
-    all.extend(charts::timelines(verdict)?);
-    all.extend(charts::distributions(verdict)?);
-    Ok(all)
+/// Rows of charts, without the empty ones.
+fn all_charts(verdict: &Verdict) -> Result<Vec<ChartRow>, ReportError> {
+    let consensus = [
+        charts::probabilities(&verdict.batch)?,
+        charts::classes(&verdict.batch)?,
+    ];
+    let rows = [
+        ("two", consensus.into_iter().flatten().collect()),
+        ("three", charts::timelines(verdict)?),
+        ("two", charts::distributions(verdict)?),
+    ];
+    Ok(rows
+        .into_iter()
+        .filter(|(_, charts): &(_, Vec<Chart>)| !charts.is_empty())
+        .map(|(css, charts)| ChartRow { css, charts })
+        .collect())
 }
 
 fn opinion(summary: &Summary) -> Option<Opinion<'_>> {
@@ -200,13 +215,13 @@ fn tiles(summary: &Summary) -> Vec<Tile> {
         Tile {
             name: "Grass",
             level: levels.grass.name(),
-            detail: with_spread(Feature::GrassPercent, " %"),
+            detail: with_spread(Feature::GrassPercent, "\u{a0}%"),
         },
         Tile {
             name: "Cracks",
             level: levels.cracks.name(),
             detail: format!(
-                "median density {:.2} %, {:.0} cracks",
+                "density {:.2}\u{a0}%, {:.0}\u{a0}cracks",
                 median(Feature::CrackDensityPercent),
                 median(Feature::CrackCount)
             ),
@@ -219,13 +234,13 @@ fn tiles(summary: &Summary) -> Vec<Tile> {
         Tile {
             name: "Texture",
             level: levels.texture.name(),
-            detail: format!("median variance {:.0}", median(Feature::LaplacianVariance)),
+            detail: format!("variance {:.0}", median(Feature::LaplacianVariance)),
         },
         Tile {
             name: "Colour and brightness",
             level: levels.colour.name(),
             detail: format!(
-                "{}, median {:.0} of 255",
+                "{}, {:.0} of 255",
                 levels.brightness.name(),
                 median(Feature::Brightness)
             ),
