@@ -1,10 +1,11 @@
-//! The steps around the networks: letterbox, classifier resize.
+//! The steps around the networks: letterbox, classifier resize, overlays.
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use pitch::RgbImage;
 use pitch::analysis::Size;
 use pitch::detect::letterbox::Letterbox;
 use pitch::networks::DetectorShape;
+use pitch::pictures::overlays;
 use pitch::resize::pillow;
 
 /// Noise, so that nothing is predictable.
@@ -43,5 +44,20 @@ fn classifier_resize(c: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, letterbox, classifier_resize);
+fn pictures(c: &mut Criterion) {
+    for (width, height) in [(640, 480), (1141, 1920)] {
+        let crop = noise(width, height);
+        let map: Vec<u8> = crop.pixels().iter().step_by(3).copied().collect();
+        let mut bench = |name: &str, draw: fn(&RgbImage, &[u8], usize) -> RgbImage| {
+            c.bench_function(&format!("{name} {width}x{height}"), |b| {
+                b.iter(|| draw(&crop, &map, 1280))
+            });
+        };
+        bench("grass", overlays::grass);
+        bench("cracks", overlays::cracks);
+        bench("moisture", overlays::moisture);
+    }
+}
+
+criterion_group!(benches, letterbox, classifier_resize, pictures);
 criterion_main!(benches);

@@ -186,7 +186,7 @@ fn probabilities(page: &mut Canvas, subject: &Subject<'_>, area: Area) {
         page.rounded(swatch, 3.0, ink);
         page.text(label, x + 22.0, y + 15.0, NOTE);
     }
-    y += 46.0;
+    y += 60.0;
     page.text("Rules that fired", inside.x, y, STRONG);
     y += 14.0;
     if classification.rules.is_empty() {
