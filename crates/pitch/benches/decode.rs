@@ -6,7 +6,7 @@ use std::hint::black_box;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use jpeg_encoder::{ColorType, Encoder, SamplingFactor};
-use pitch::photo::{self, CropWant, Limits, OVERVIEW_SIDE};
+use pitch::photo::{self, CropWant, Limits};
 
 const SIZES: [(u16, u16); 3] = [(1600, 1200), (4000, 3000), (6000, 4000)];
 const NATIVE: CropWant = CropWant { analysis_max_side: 0 };
@@ -41,7 +41,8 @@ fn camera_jpeg(width: u16, height: u16, progressive: bool) -> Vec<u8> {
 fn read(jpeg: &[u8], overview: bool, crop: Option<(f64, CropWant)>) {
     let result = photo::open(jpeg, &Limits::default()).and_then(|mut photo| {
         if overview {
-            black_box(photo.overview(OVERVIEW_SIDE)?);
+            let side = photo.header().overview_side(ANALYSIS);
+            black_box(photo.overview(side)?);
         }
         if let Some((share, want)) = crop {
             let (width, height) = (photo.header().width(), photo.header().height());

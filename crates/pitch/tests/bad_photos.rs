@@ -5,7 +5,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use pitch::photo::{self, Crop, CropWant, Limits, OVERVIEW_SIDE, PhotoError, PhotoErrorKind};
+use pitch::photo::{self, Crop, CropWant, Limits, PhotoError, PhotoErrorKind};
 use proptest::prelude::*;
 
 const WANT: CropWant = CropWant {
@@ -22,7 +22,8 @@ fn bytes(name: &str) -> Vec<u8> {
 /// What an analysis reads: the header, an overview, and the middle of the photo.
 fn analyse(bytes: &[u8], limits: &Limits) -> Result<Crop, PhotoError> {
     let mut photo = photo::open(bytes, limits)?;
-    photo.overview(OVERVIEW_SIDE)?;
+    let side = photo.header().overview_side(WANT);
+    photo.overview(side)?;
     let (width, height) = (photo.header().width(), photo.header().height());
     photo.crop(
         [width / 4, height / 4, width - width / 4, height - height / 4],

@@ -86,8 +86,20 @@ impl Header {
         self.format != PhotoFormat::Jpeg || self.stored.0 * self.stored.1 <= FULL_DECODE_PIXELS
     }
 
-    /// Bytes that decoding this photo holds at its peak, an overview of [`OVERVIEW_SIDE`] and a crop of the whole photo
-    /// included: an upper bound, for admission by a memory budget. The encoded bytes are not in it.
+    /// The side in pixels to ask of [`Photo::overview`](super::Photo::overview) when crops as `want` says follow. That is
+    /// [`OVERVIEW_SIDE`], or more where the overview then serves for crops of most of the photo, too, without a second
+    /// read of the file.
+    pub fn overview_side(&self, want: CropWant) -> usize {
+        let (longer, side) = (self.stored.0.max(self.stored.1), want.analysis_max_side);
+        if side > OVERVIEW_SIDE && longer > 2 * side {
+            side
+        } else {
+            OVERVIEW_SIDE
+        }
+    }
+
+    /// Bytes that decoding this photo holds at its peak, an overview of [`Header::overview_side`] and a crop of the whole
+    /// photo included: an upper bound, for admission by a memory budget. The encoded bytes are not in it.
     pub fn decoded_cost(&self, want: CropWant) -> u64 {
         let (width, height) = (self.stored.0 as u64, self.stored.1 as u64);
         let longer = width.max(height);
@@ -104,7 +116,7 @@ impl Header {
             // The whole picture, and the overview averaged from it.
             pixels * 3 + pixels * 3 / 4
         } else {
-            let denominator = u64::from(jpeg_denominator(longer as usize, OVERVIEW_SIDE));
+            let denominator = u64::from(jpeg_denominator(longer as usize, self.overview_side(want)));
             width.div_ceil(denominator) * height.div_ceil(denominator) * 3
         };
         self.scratch + overview + analysed + classifier

@@ -31,7 +31,7 @@ pub use limits::Limits;
 use orientation::Orientation;
 use still::Alpha;
 
-use crate::analysis::{PhotoFormat, PixelBox};
+use crate::analysis::{Options, PhotoFormat, PixelBox};
 use crate::rgb::RgbImage;
 
 /// Longer side in pixels below which an overview for detection should not go.
@@ -99,7 +99,7 @@ pub fn open<'a>(bytes: &'a [u8], limits: &Limits) -> Result<Photo<'a>, PhotoErro
         PhotoFormat::Heic => (heic::read_header(bytes, limits)?, FormatFacts::None),
     };
     limits.check_memory(header.decoded_cost(CropWant {
-        analysis_max_side: OVERVIEW_SIDE,
+        analysis_max_side: Options::default().analysis_max_side,
     }))?;
     Ok(Photo {
         bytes,
@@ -125,7 +125,7 @@ impl Photo<'_> {
     }
 
     /// The whole photo, upright, as small as it can be had with its longer side still at least `at_least` pixels. The
-    /// photo keeps it: a second call costs nothing.
+    /// photo keeps it: a second call costs nothing. [`Header::overview_side`] says what to ask for.
     ///
     /// # Errors
     /// [`PhotoErrorKind::Truncated`], [`PhotoErrorKind::Corrupt`], [`PhotoErrorKind::DecodeTimeout`],
