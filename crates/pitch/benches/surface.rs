@@ -11,7 +11,9 @@ use pitch::surface::SurfaceReader;
 
 fn golden() -> RgbImage {
     let file = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/surface/08.png");
-    let decoder = png::Decoder::new(std::io::BufReader::new(std::fs::File::open(file).expect("the golden image")));
+    let decoder = png::Decoder::new(std::io::BufReader::new(
+        std::fs::File::open(file).expect("the golden image"),
+    ));
     let mut reader = decoder.read_info().expect("a PNG");
     let mut pixels = vec![0; reader.output_buffer_size().expect("a size")];
     let info = reader.next_frame(&mut pixels).expect("pixels");
@@ -22,7 +24,10 @@ fn tiled(image: &RgbImage, width: usize, height: usize) -> RgbImage {
     let mut out = RgbImage::black(width, height);
     for y in 0..height {
         let row = image.row(y % image.height()).iter().copied().cycle();
-        out.row_mut(y).iter_mut().zip(row).for_each(|(to, from)| *to = from);
+        out.row_mut(y)
+            .iter_mut()
+            .zip(row)
+            .for_each(|(to, from)| *to = from);
     }
     out
 }

@@ -15,7 +15,6 @@ pub struct Crop {
     /// the size as it is.
     pub analysed: RgbImage,
     /// Upright, 224x224, by Pillow's antialiased bilinear filter; the aspect is not kept, as the classifier was trained.
-    /// A transposed photo is scaled before it is turned, which may move a sample by 1.
     pub classifier: RgbImage,
 }
 
@@ -47,10 +46,15 @@ impl CropBuilder {
         input: (usize, usize),
         analysed: (usize, usize),
     ) -> Result<Self, PhotoError> {
+        let pillow = if orientation.transposes() {
+            RowResizer::turned
+        } else {
+            RowResizer::new
+        };
         Ok(Self {
             area: (input != analysed).then(|| AreaDownscaler::new(input, analysed)),
             analysed: UprightCanvas::new(orientation, analysed.0, analysed.1)?,
-            pillow: RowResizer::new(input.0, input.1, INPUT_SIDE, INPUT_SIDE),
+            pillow: pillow(input.0, input.1, INPUT_SIDE, INPUT_SIDE),
             orientation,
         })
     }

@@ -95,6 +95,24 @@ pub struct RowResizer {
 impl RowResizer {
     /// Makes ready to resize a `width` x `height` source to `target_width` x `target_height`.
     pub fn new(width: usize, height: usize, target_width: usize, target_height: usize) -> Self {
+        let vertical_first = is_vertical_first([width, height], [target_width, target_height]);
+        Self::in_order(width, height, target_width, target_height, vertical_first)
+    }
+
+    /// Makes ready to resize an image that lies on its side, one whose rows are the columns of the upright image: turned
+    /// upright, the result is what [`RowResizer::new`] gives for the upright image.
+    pub fn turned(width: usize, height: usize, target_width: usize, target_height: usize) -> Self {
+        let vertical_first = !is_vertical_first([height, width], [target_height, target_width]);
+        Self::in_order(width, height, target_width, target_height, vertical_first)
+    }
+
+    fn in_order(
+        width: usize,
+        height: usize,
+        target_width: usize,
+        target_height: usize,
+        vertical_first: bool,
+    ) -> Self {
         let (target_width, target_height) = if width == 0 || height == 0 {
             (0, 0)
         } else {
@@ -103,7 +121,6 @@ impl RowResizer {
         let rows = windows(height.max(1), target_height);
         let columns = Columns::new(width.max(1), target_width);
         let slots = most_under_way(&rows);
-        let vertical_first = is_vertical_first([width, height], [target_width, target_height]);
         let between = 3 * if vertical_first { width } else { target_width };
         Self {
             source: [width, height],
@@ -211,7 +228,10 @@ fn convolve_row(row: &[u8], planes: &mut [Vec<u8>; 3], columns: &Columns, out: &
     }
 
     let groups = columns.groups;
-    let windows = columns.starts.iter().zip(columns.weights.chunks_exact(groups));
+    let windows = columns
+        .starts
+        .iter()
+        .zip(columns.weights.chunks_exact(groups.max(1)));
     for ((&start, weights), out) in windows.zip(out.as_chunks_mut::<3>().0) {
         for (plane, out) in planes.iter().zip(out) {
             let samples = plane[start..][..groups * GROUP].as_chunks::<GROUP>().0;
@@ -243,4 +263,68 @@ fn round_sums(sums: &[i32], out: &mut [u8]) {
 #[inline(always)]
 fn round(sum: i32) -> u8 {
     (sum >> PRECISION_BITS).clamp(0, 255) as u8
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn noise(width: usize, height: usize, seed: u32) -> RgbImage {
+        let mut image = RgbImage::black(width, height);
+        let mut state = seed;
+        for sample in image.pixels_mut() {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            *sample = (state >> 24) as u8;
+        }
+        image
+    }
+
+    /// Rows become columns; with `mirrored`, the last row becomes the first column.
+    fn turn(image: &RgbImage, mirrored: bool) -> RgbImage {
+        let (width, height) = (image.width(), image.height());
+        let mut turned = RgbImage::black(height, width);
+        for y in 0..height {
+            let x = if mirrored { height - 1 - y } else { y };
+            for (row, pixel) in image.row(y).chunks_exact(3).enumerate() {
+                turned.row_mut(row)[x * 3..][..3].copy_from_slice(pixel);
+            }
+        }
+        turned
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(48))]
+        #[test]
+        fn a_turned_image_gives_the_turned_result(
+            width in 1usize..200,
+            height in 1usize..200,
+            target_width in 1usize..60,
+            target_height in 1usize..60,
+            seed: u32,
+            mirrored: bool,
+        ) {
+            let lying = noise(width, height, seed);
+            let mut resizer = RowResizer::turned(width, height, target_width, target_height);
+            for y in 0..height {
+                resizer.push(lying.row(y));
+            }
+            let upright = resize(&turn(&lying, mirrored), target_height, target_width);
+            prop_assert_eq!(turn(&resizer.finish(), mirrored), upright);
+        }
+
+        #[test]
+        fn any_rows_are_taken(
+            width in 0usize..9,
+            height in 0usize..9,
+            target in (0usize..9, 0usize..9),
+            rows in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..30), 0..12),
+        ) {
+            let mut resizer = RowResizer::new(width, height, target.0, target.1);
+            for row in &rows {
+                resizer.push(row);
+            }
+            resizer.finish();
+        }
+    }
 }
