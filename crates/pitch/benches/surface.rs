@@ -1,7 +1,7 @@
 //! Surface features of the largest golden crop (1280x720), tiled to three sizes. `bench/opencv_surface.py` times
 //! OpenCV's functions for the same features on the same pixels.
 
-#![expect(missing_docs, reason = "the benchmark macros write public functions")]
+#![expect(clippy::expect_used, reason = "a bench without its picture is none")]
 
 use std::hint::black_box;
 
