@@ -248,6 +248,7 @@ async fn analyze(
             },
             wall,
             report: &out.path(&layout::report_key(finalise::PAGE)),
+            full_frame: args.analysis.full_frame,
             photos: plan.photos,
         };
         let mut text = Vec::new();

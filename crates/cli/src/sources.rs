@@ -223,7 +223,7 @@ fn has_extension(path: &Path, extensions: &[&str]) -> bool {
 
 /// Names that begin with a dot, and the folder in which macOS' archives keep resource forks.
 fn is_hidden(name: &OsStr) -> bool {
-    name.as_bytes().starts_with(b".") || name == "__MACOSX"
+    (name.as_bytes().starts_with(b".") && name != "." && name != "..") || name == "__MACOSX"
 }
 
 #[cfg(test)]

@@ -106,6 +106,7 @@ impl Pipeline<'_> {
                             if self.loaded.is_none() {
                                 self.loaded = Some(self.engine.load().await.map_err(Fatal::from)?);
                                 depth = self.engine.lanes() + READ_AHEAD;
+                                self.progress.begin();
                             }
                             more &= self.submit(item, &mut archive, &mut in_hand, &mut tally)?;
                         }

@@ -1,58 +1,77 @@
 //! The progress bar: on a terminal one line that moves, in a pipe nothing.
 
+use std::fmt::Write;
 use std::io::IsTerminal;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use fleet::result::{Outcome, PhotoResult};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
-use std::sync::atomic::{AtomicU64, Ordering};
+const TEMPLATE: &str = "{bar:32} {pos}/{len}  {speed}  {msg}";
 
 /// How far the photos are.
 pub(super) struct Progress {
     bar: ProgressBar,
-    failed: AtomicU64,
+    pace: Arc<Mutex<Pace>>,
+}
+
+/// What was done by this run; photos of an earlier one say nothing about how fast it goes.
+#[derive(Default)]
+struct Pace {
+    since: Option<Instant>,
+    done: u64,
+    failed: u64,
 }
 
 impl Progress {
-    /// A bar for `photos` photos on standard error, if that is a terminal.
+    /// A bar for `photos` photos on standard error, if it is wanted and that is a terminal.
     pub(super) fn new(photos: u64, wanted: bool) -> Self {
-        let target = if wanted && std::io::stderr().is_terminal() {
+        let shown = wanted && std::io::stderr().is_terminal();
+        let target = if shown {
             ProgressDrawTarget::stderr_with_hz(10)
         } else {
             ProgressDrawTarget::hidden()
         };
-        let hidden = target.is_hidden();
         let bar = ProgressBar::with_draw_target(Some(photos), target);
-        let template = "{bar:32} {pos}/{len}  {per_sec:>14}  {eta:>4} left  {msg}";
-        if let Ok(style) = ProgressStyle::with_template(template) {
-            let rate = |state: &indicatif::ProgressState, out: &mut dyn std::fmt::Write| {
-                let _ = write!(out, "{:.1} photos/s", state.per_sec());
+        let pace = Arc::new(Mutex::new(Pace::default()));
+        if let Ok(style) = ProgressStyle::with_template(TEMPLATE) {
+            let pace = Arc::clone(&pace);
+            let speed = move |state: &ProgressState, out: &mut dyn Write| {
+                let left = state.len().unwrap_or_default().saturating_sub(state.pos());
+                let pace = pace.lock().unwrap_or_else(PoisonError::into_inner);
+                // A bar that cannot be written is not worth an error.
+                let _ = out.write_str(&pace.text(left));
             };
-            bar.set_style(style.with_key("per_sec", rate).progress_chars("━╸─"));
+            bar.set_style(style.with_key("speed", speed).progress_chars("━╸─"));
         }
-        if !hidden {
+        if shown {
             bar.enable_steady_tick(Duration::from_millis(500));
         }
-        Self {
-            bar,
-            failed: AtomicU64::new(0),
-        }
+        Self { bar, pace }
+    }
+
+    /// The first photo is about to be handed to the models.
+    pub(super) fn begin(&self) {
+        let mut pace = self.pace.lock().unwrap_or_else(PoisonError::into_inner);
+        pace.since.get_or_insert_with(Instant::now);
     }
 
     /// A photo that was done before.
     pub(super) fn reused(&self) {
         self.bar.inc(1);
-        self.bar.reset_eta();
     }
 
     /// A photo that is done.
     pub(super) fn done(&self, result: &PhotoResult) {
-        self.bar.inc(1);
+        let mut pace = self.pace.lock().unwrap_or_else(PoisonError::into_inner);
+        pace.done += 1;
         if result.outcome == Outcome::Failed {
-            let failed = self.failed.fetch_add(1, Ordering::Relaxed) + 1;
-            self.bar.set_message(format!("{failed} failed"));
+            pace.failed += 1;
+            self.bar.set_message(format!("{} failed", pace.failed));
         }
+        drop(pace);
+        self.bar.inc(1);
     }
 
     /// The first signal came.
@@ -64,5 +83,52 @@ impl Progress {
     /// Takes the bar away.
     pub(super) fn finish(&self) {
         self.bar.finish_and_clear();
+    }
+}
+
+impl Pace {
+    /// Rate and time left; empty before there is a rate.
+    fn text(&self, left: u64) -> String {
+        let seconds = self.since.map_or(0.0, |since| since.elapsed().as_secs_f64());
+        if self.done == 0 || seconds <= 0.0 {
+            return String::new();
+        }
+        let rate = self.done as f64 / seconds;
+        let wait = Duration::from_secs_f64(left as f64 / rate);
+        format!("{rate:.1} photos/s  {} left", clock(wait))
+    }
+}
+
+/// `8 s`, `3 min 20 s`, `2 h 5 min`.
+pub(super) fn clock(time: Duration) -> String {
+    let seconds = time.as_secs();
+    match seconds {
+        0..60 => format!("{seconds} s"),
+        60..3600 => format!("{} min {} s", seconds / 60, seconds % 60),
+        _ => format!("{} h {} min", seconds / 3600, seconds / 60 % 60),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_read_at_a_glance() {
+        for (seconds, expected) in [(8, "8 s"), (200, "3 min 20 s"), (7_500, "2 h 5 min")] {
+            assert_eq!(clock(Duration::from_secs(seconds)), expected);
+        }
+    }
+
+    #[test]
+    fn the_pace_is_that_of_this_run() {
+        let since = Instant::now().checked_sub(Duration::from_secs(10));
+        let pace = Pace {
+            since,
+            done: 50,
+            failed: 0,
+        };
+        assert_eq!(pace.text(500), "5.0 photos/s  1 min 40 s left");
+        assert_eq!(Pace::default().text(500), "");
     }
 }

@@ -9,6 +9,7 @@ use fleet::result::{Outcome, PhotoResult};
 use pitch::verdict::{Summary, Verdict};
 
 use super::pipeline::Tally;
+use super::progress::clock;
 use crate::memory::{Memory, megabytes};
 use crate::path_key::printable;
 use crate::table;
@@ -60,6 +61,8 @@ pub(super) struct Ended<'a> {
     pub(super) memory: MemoryStory,
     pub(super) wall: Duration,
     pub(super) report: &'a Path,
+    /// No pitch was looked for.
+    pub(super) full_frame: bool,
     /// Photos of the batch, those not taken included.
     pub(super) photos: u64,
 }
@@ -123,7 +126,7 @@ impl Ended<'_> {
             "group",
             "photos",
             "failed",
-            "verdict",
+            "favours",
             "confidence",
             "agreement",
             "grass",
@@ -167,6 +170,10 @@ impl Ended<'_> {
         if failed > 0 {
             let _ = write!(line, ", {failed} failed");
         }
+        let whole = self.verdict.batch.counts.without_detected_pitch;
+        if whole > 0 && !self.full_frame {
+            let _ = write!(line, "; no pitch found in {whole}, they were read as a whole");
+        }
         let left = self.photos.saturating_sub(analysed + reused + failed);
         if left > 0 {
             let _ = write!(line, ", {left} not taken");
@@ -177,11 +184,10 @@ impl Ended<'_> {
     fn time_line(&self) -> String {
         let seconds = self.wall.as_secs_f64();
         let rate = (self.tally.analysed + self.tally.failed) as f64 / seconds.max(1e-3);
-        if seconds < 60.0 {
+        if seconds < 10.0 {
             format!("{seconds:.1} s, {rate:.1} photos/s")
         } else {
-            let (minutes, rest) = (self.wall.as_secs() / 60, self.wall.as_secs() % 60);
-            format!("{minutes} min {rest} s, {rate:.1} photos/s")
+            format!("{}, {rate:.1} photos/s", clock(self.wall))
         }
     }
 }
@@ -195,7 +201,7 @@ fn verdict_row(name: &str, summary: &Summary) -> Vec<String> {
     ];
     match (&summary.consensus, &summary.agreement, &summary.levels) {
         (Some(consensus), Some(agreement), Some(levels)) => row.extend([
-            consensus.corrected.class.name().replace('_', " "),
+            consensus.corrected.class.name().replace("_friendly", ""),
             format!("{:.0} %", consensus.corrected.confidence * 100.0),
             format!("{:.0} %", agreement.share * 100.0),
             levels.grass.name().to_owned(),

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use fleet::manifest::ArchiveEntry;
@@ -204,13 +204,17 @@ pub(super) fn list<E>(
             continue;
         }
         let etag = format!("{:x}-{:08x}", entry.size(), entry.crc32());
-        let parent = name.parent().unwrap_or(Path::new(""));
+        // Only what is a folder's name: a leading slash or `..` says nothing about the photo.
+        let folders = name.parent().into_iter().flat_map(Path::components);
+        let parent: PathBuf = folders
+            .filter(|part| matches!(part, Component::Normal(_)))
+            .collect();
         take(found(
             format!("{archive_key}/{name_key}"),
             place as u64,
             Some(entry.size()),
             Some(etag),
-            group(group_prefix, parent),
+            group(group_prefix, &parent),
         ))?;
     }
     Ok(())
