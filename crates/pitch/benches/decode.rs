@@ -5,7 +5,7 @@
 use std::hint::black_box;
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use jpeg_encoder::{ColorType, Encoder, SamplingFactor};
+use mozjpeg::{ColorSpace, Compress};
 use pitch::photo::{self, CropWant, Limits};
 
 const SIZES: [(u16, u16); 3] = [(1600, 1200), (4000, 3000), (6000, 4000)];
@@ -27,14 +27,22 @@ fn camera_jpeg(width: u16, height: u16, progressive: bool) -> Vec<u8> {
             }
         }
     }
-    let mut jpeg = Vec::new();
-    let mut encoder = Encoder::new(&mut jpeg, 90);
-    encoder.set_sampling_factor(SamplingFactor::F_2_2);
-    encoder.set_progressive(progressive);
-    if let Err(error) = encoder.encode(&pixels, width, height, ColorType::Rgb) {
+    let encode = || {
+        let mut compress = Compress::new(ColorSpace::JCS_RGB);
+        compress.set_fastest_defaults();
+        compress.set_size(width.into(), height.into());
+        compress.set_quality(90.0);
+        if progressive {
+            compress.set_progressive_mode();
+        }
+        let mut compress = compress.start_compress(Vec::new())?;
+        compress.write_scanlines(&pixels)?;
+        compress.finish()
+    };
+    encode().unwrap_or_else(|error: std::io::Error| {
         eprintln!("no photo to measure: {error}");
-    }
-    jpeg
+        Vec::new()
+    })
 }
 
 /// Opens the photo, makes an overview if asked, and crops the middle `share` of both sides.
@@ -64,7 +72,7 @@ fn read(jpeg: &[u8], overview: bool, crop: Option<(f64, CropWant)>) {
 
 fn decode(c: &mut Criterion) {
     for (width, height) in SIZES {
-        let megapixels = u32::from(width) * u32::from(height) / 1_000_000;
+        let megapixels = (u32::from(width) * u32::from(height)).div_ceil(1_000_000);
         for (kind, progressive) in [("baseline", false), ("progressive", true)] {
             if progressive && megapixels != 12 {
                 continue;
