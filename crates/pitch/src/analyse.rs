@@ -11,7 +11,8 @@ use crate::detect::letterbox::Letterbox;
 use crate::networks::{NetworkError, Networks};
 use crate::photo::{self, CropWant, Header, Limits, OVERVIEW_SIDE, Photo, PhotoError};
 use crate::pictures::{self, Maps, PictureError, Subject};
-use crate::{advice, classify, rules, surface};
+use crate::surface::SurfaceReader;
+use crate::{advice, classify, rules};
 
 /// Why a photo has no analysis.
 #[derive(Debug, thiserror::Error)]
@@ -29,7 +30,8 @@ pub enum AnalyseError {
 
 /// Analyses the photo in the file `bytes` and makes the pictures that `options` ask for.
 ///
-/// `default_threshold` is the bundle's least score of a box, for options that name none.
+/// `default_threshold` is the bundle's least score of a box, for options that name none. `reader` keeps its buffers from
+/// one photo to the next.
 ///
 /// # Errors
 /// See [`AnalyseError`].
@@ -39,6 +41,7 @@ pub fn analyse(
     options: &Options,
     default_threshold: f32,
     networks: &mut dyn Networks,
+    reader: &mut SurfaceReader,
 ) -> Result<(Analysis, Vec<Picture>), AnalyseError> {
     let mut timing = StageTiming::default();
 
@@ -62,7 +65,14 @@ pub fn analyse(
         analysis_max_side: options.analysis_max_side,
     };
     let crop = timed(&mut timing.decode, || photo.crop(rect, want))?;
-    let (surface, maps) = timed(&mut timing.surface, || surface::measure(&crop.analysed));
+    let (surface, maps) = timed(&mut timing.surface, || {
+        if options.overlays.iter().any(shows_maps) {
+            let (surface, maps) = reader.read_with_maps(&crop.analysed);
+            (surface, Some(maps))
+        } else {
+            (reader.read(&crop.analysed), None)
+        }
+    });
 
     let (classification, advice) = timed(&mut timing.classify, || {
         let logits = networks.classify(classify::normalise(&crop.classifier))?;
@@ -93,7 +103,6 @@ pub fn analyse(
         boxes,
     };
 
-    let shows_photo = |kind: &OverlayKind| matches!(kind, OverlayKind::Box | OverlayKind::Report);
     let overview = if options.overlays.iter().any(shows_photo) {
         Some(timed(&mut timing.decode, || photo.overview(OVERVIEW_SIDE))?.image)
     } else {
@@ -103,11 +112,11 @@ pub fn analyse(
         let subject = Subject {
             overview: overview.unwrap_or(&crop.analysed),
             crop: &crop.analysed,
-            maps: Maps {
+            maps: maps.as_ref().map_or_else(Maps::default, |maps| Maps {
                 grass: &maps.grass,
                 edges: &maps.edges,
                 grey: &maps.grey,
-            },
+            }),
             photo: &facts,
             detection: &detection,
             surface: &surface,
@@ -158,6 +167,14 @@ fn find_pitch(
             classes,
         )?)
     })
+}
+
+fn shows_photo(kind: &OverlayKind) -> bool {
+    matches!(kind, OverlayKind::Box | OverlayKind::Report)
+}
+
+fn shows_maps(kind: &OverlayKind) -> bool {
+    !matches!(kind, OverlayKind::Box | OverlayKind::Crop)
 }
 
 fn facts(header: &Header) -> PhotoFacts {

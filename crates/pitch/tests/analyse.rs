@@ -5,6 +5,7 @@
 use pitch::analysis::{Analysis, Options, OverlayKind, PitchClass, Size};
 use pitch::networks::{DetectorShape, NetworkError, Networks, Planes, RawBoxes};
 use pitch::photo::{self, CropWant, Limits, PhotoErrorKind};
+use pitch::surface::SurfaceReader;
 use pitch::{AnalyseError, analyse};
 
 /// Says what it was told to and remembers what it was shown.
@@ -73,7 +74,15 @@ fn file(name: &str) -> Vec<u8> {
 }
 
 fn run(bytes: &[u8], options: &Options, networks: &mut Tables) -> Analysis {
-    let (analysis, pictures) = analyse(bytes, &Limits::default(), options, 0.5, networks).unwrap();
+    let (analysis, pictures) = analyse(
+        bytes,
+        &Limits::default(),
+        options,
+        0.5,
+        networks,
+        &mut SurfaceReader::default(),
+    )
+    .unwrap();
     assert_eq!(pictures.len(), options.overlays.len());
     analysis
 }
@@ -194,7 +203,15 @@ fn pictures_in_the_order_asked_for() {
     };
     for name in ["base420.jpg", "large_turned3.jpg", "rgb8.png"] {
         let mut networks = Tables::with(&[[0.5, 0.5, 0.5, 0.5, 0.9]]);
-        let (_, pictures) = analyse(&file(name), &Limits::default(), &options, 0.5, &mut networks).unwrap();
+        let (_, pictures) = analyse(
+            &file(name),
+            &Limits::default(),
+            &options,
+            0.5,
+            &mut networks,
+            &mut SurfaceReader::default(),
+        )
+        .unwrap();
         let kinds: Vec<_> = pictures.iter().map(|p| p.kind).collect();
         assert_eq!(kinds, options.overlays, "{name}");
     }
@@ -203,7 +220,15 @@ fn pictures_in_the_order_asked_for() {
 #[test]
 fn failures_keep_their_origin() {
     let run = |bytes: &[u8], networks: &mut Tables| {
-        analyse(bytes, &Limits::default(), &Options::default(), 0.5, networks).unwrap_err()
+        analyse(
+            bytes,
+            &Limits::default(),
+            &Options::default(),
+            0.5,
+            networks,
+            &mut SurfaceReader::default(),
+        )
+        .unwrap_err()
     };
     let empty = run(&[], &mut Tables::with(&[]));
     assert!(matches!(empty, AnalyseError::Photo(e) if e.kind() == PhotoErrorKind::EmptyFile));

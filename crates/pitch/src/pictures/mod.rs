@@ -57,8 +57,8 @@ pub struct Subject<'a> {
     pub advice: &'a Advice,
 }
 
-/// One value for each pixel of the crop, rows top to bottom.
-#[derive(Clone, Copy)]
+/// One value for each pixel of the crop, rows top to bottom. A map may be empty when no picture shows it.
+#[derive(Clone, Copy, Default)]
 pub struct Maps<'a> {
     /// Not 0 where grass is.
     pub grass: &'a [u8],
