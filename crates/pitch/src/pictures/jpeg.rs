@@ -36,7 +36,7 @@ fn encode_samples(width: usize, height: usize, layout: ColorSpace, samples: &[u8
     }
     let mut compress = Compress::new(layout);
     compress.set_size(width, height);
-    // Mozjpeg's own defaults search for the smallest file: ten times the time for a tenth of the size.
+    // Mozjpeg's own defaults search long for the smallest file; a picture is looked at once or never.
     compress.set_fastest_defaults();
     compress.set_quality(QUALITY);
     let mut compress = compress.start_compress(Vec::new())?;
