@@ -252,21 +252,57 @@ fn chromium_runs_the_script_and_reports_no_error() {
     assert!(attributes(&html, "#controls", "hidden").is_empty());
 }
 
+/// Opens a copy of the page with `probe` run once everything is loaded. The page's policy runs no script but its own,
+/// so the copy goes without.
+fn probed(name: &str, probe: &str) -> (Html, Vec<String>) {
+    let probe = format!("<script>addEventListener('load', () => {{ {probe} }});</script></body>");
+    let text = page(&fixture::results());
+    let hash = text
+        .split("script-src '")
+        .nth(1)
+        .unwrap()
+        .split('\'')
+        .next()
+        .unwrap();
+    let text = text
+        .replacen(&format!("'{hash}'"), "'unsafe-inline'", 1)
+        .replace("</body>", &probe);
+    in_chromium(&on_disk(name, &text))
+}
+
 #[test]
 fn chromium_loads_every_picture() {
-    // The page's policy runs no script but its own, so the probe sits in a copy without the policy.
-    let probe = "<script>addEventListener('load', () => { document.body.dataset.widths = \
-        Array.from(document.images, (image) => image.naturalWidth).join(' '); });</script></body>";
-    let text = page(&fixture::results());
-    let (policy, _) = text.split_once("script-src '").unwrap();
-    let hash = text[policy.len()..].split('\'').nth(1).unwrap();
-    let probed = text
-        .replacen(&format!("'{hash}'"), "'unsafe-inline'", 1)
-        .replace("</body>", probe);
-    let (html, console) = in_chromium(&on_disk("probed-page", &probed));
+    let (html, console) = probed(
+        "page-with-picture-probe",
+        "document.body.dataset.widths = Array.from(document.images, (image) => image.naturalWidth).join(' ');",
+    );
     assert_eq!(console, Vec::<String>::new());
     let widths = attributes(&html, "body", "data-widths");
     let widths: Vec<u32> = widths[0].split(' ').map(|width| width.parse().unwrap()).collect();
     assert_eq!(widths.len(), 18);
     assert!(widths.iter().all(|&width| width > 0), "{widths:?}");
+}
+
+#[test]
+fn chromium_filters_and_sorts() {
+    let (html, console) = probed(
+        "page-with-control-probe",
+        "const choose = (name, value, kind) => { \
+             const field = document.querySelector(`[name=${name}]`); \
+             field.value = value; field.dispatchEvent(new Event(kind)); }; \
+         choose('order', 'cracks down', 'change'); \
+         choose('kind', 'failed', 'change'); \
+         document.body.dataset.failed = document.querySelector('#controls output').value; \
+         choose('kind', '', 'change'); \
+         choose('text', 'SOUTH', 'input');",
+    );
+    assert_eq!(console, Vec::<String>::new());
+    assert_eq!(attributes(&html, "body", "data-failed"), ["2 of 20"]);
+    assert_eq!(texts(&html, "#controls output"), ["10 of 20"]);
+    assert_eq!(
+        attributes(&html, ".photo", "id")[0],
+        "p8",
+        "the most cracked photo comes first"
+    );
+    assert_eq!(attributes(&html, ".photo:not([hidden])", "id").len(), 10);
 }

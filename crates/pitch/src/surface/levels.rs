@@ -3,7 +3,7 @@
 use crate::analysis::{BrightnessLevel, ColourType, CrackSeverity, GrassLevel, MoistureLevel, TextureType};
 
 /// Of grass cover in percent.
-pub(super) fn grass(percent: f64) -> GrassLevel {
+pub(crate) fn grass(percent: f64) -> GrassLevel {
     match percent {
         p if p > 60.0 => GrassLevel::High,
         p if p > 30.0 => GrassLevel::Medium,
@@ -13,7 +13,7 @@ pub(super) fn grass(percent: f64) -> GrassLevel {
 }
 
 /// Of edge density in percent and number of cracks, whichever is worse.
-pub(super) fn cracks(density: f64, count: usize) -> CrackSeverity {
+pub(crate) fn cracks(density: f64, count: usize) -> CrackSeverity {
     match (density, count) {
         (d, n) if d > 5.0 || n > 20 => CrackSeverity::High,
         (d, n) if d > 2.0 || n > 10 => CrackSeverity::Medium,
@@ -23,7 +23,7 @@ pub(super) fn cracks(density: f64, count: usize) -> CrackSeverity {
 }
 
 /// Of the moisture score, 0..=100.
-pub(super) fn moisture(score: f64) -> MoistureLevel {
+pub(crate) fn moisture(score: f64) -> MoistureLevel {
     match score {
         s if s > 60.0 => MoistureLevel::Wet,
         s if s > 40.0 => MoistureLevel::Damp,
@@ -33,7 +33,7 @@ pub(super) fn moisture(score: f64) -> MoistureLevel {
 }
 
 /// Of the mean colour; the first that fits.
-pub(super) fn colour([r, g, b]: [f64; 3]) -> ColourType {
+pub(crate) fn colour([r, g, b]: [f64; 3]) -> ColourType {
     if g > r && g > b && g > 100.0 {
         ColourType::Green
     } else if r > 150.0 && g > 120.0 && b < 100.0 {
@@ -46,7 +46,7 @@ pub(super) fn colour([r, g, b]: [f64; 3]) -> ColourType {
 }
 
 /// Of the variance of the Laplacian.
-pub(super) fn texture(variance: f64) -> TextureType {
+pub(crate) fn texture(variance: f64) -> TextureType {
     match variance {
         v if v > 1000.0 => TextureType::VeryRough,
         v if v > 500.0 => TextureType::Rough,
@@ -56,7 +56,7 @@ pub(super) fn texture(variance: f64) -> TextureType {
 }
 
 /// Of the mean grey, 0..=255.
-pub(super) fn brightness(mean: f64) -> BrightnessLevel {
+pub(crate) fn brightness(mean: f64) -> BrightnessLevel {
     match mean {
         m if m > 180.0 => BrightnessLevel::VeryBright,
         m if m > 140.0 => BrightnessLevel::Bright,

@@ -6,7 +6,7 @@
 mod cracks;
 mod dominant;
 mod edges;
-mod levels;
+pub(crate) mod levels;
 mod pixels;
 #[cfg(test)]
 mod plain;

@@ -7,7 +7,7 @@ use super::consensus::ClassSums;
 use super::feature::{Feature, FeatureValues};
 use super::statistics::spread;
 use super::{
-    Basis, Counts, GroupSummary, Levels, Summary, VERDICT_SCHEMA, Verdict, levels, outliers, timeline,
+    Basis, Counts, GroupSummary, Levels, Summary, VERDICT_SCHEMA, Verdict, outliers, timeline, typical,
 };
 use crate::advice::advise;
 use crate::analysis::{Classification, Surface};
@@ -169,7 +169,7 @@ impl VerdictBuilder {
             values.sort_unstable();
             spread(&values)
         });
-        let surface = levels::typical_surface(|feature| spreads[feature as usize].median);
+        let surface = typical::typical_surface(|feature| spreads[feature as usize].median);
         Summary {
             counts,
             agreement: Some(agreement),

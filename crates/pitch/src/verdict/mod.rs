@@ -7,12 +7,12 @@
 mod builder;
 mod consensus;
 mod feature;
-mod levels;
 mod outliers;
 mod statistics;
 #[cfg(test)]
 mod tests;
 mod timeline;
+mod typical;
 
 use std::collections::BTreeMap;
 

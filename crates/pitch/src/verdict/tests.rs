@@ -337,6 +337,19 @@ fn levels_and_advice_follow_the_medians() {
     assert!(advice.key_factors.iter().any(|f| f.contains("bounce variable")));
 }
 
+#[test]
+fn a_median_between_two_counts_passes_a_threshold() {
+    let mut photos = [1, 2].map(|i| photo(i, Some(0.9), [0.7, 0.1, 0.1, 0.1]));
+    photos[0].surface.cracks.count = 10;
+    photos[1].surface.cracks.count = 11;
+    assert_eq!(
+        verdict(&photos).batch.levels.unwrap().cracks,
+        CrackSeverity::Medium
+    );
+    photos[1].surface.cracks.count = 10;
+    assert_eq!(verdict(&photos).batch.levels.unwrap().cracks, CrackSeverity::Low);
+}
+
 prop_compose! {
     fn any_photo()(
         group in prop_oneof![Just(None), Just(Some("north")), Just(Some("south"))],
