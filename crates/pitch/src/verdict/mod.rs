@@ -1,7 +1,7 @@
 //! The verdict of a set of photos, schema `pitchfleet.verdict/1`: what the batch and each of its groups say together.
 //!
-//! [`VerdictBuilder`] takes one photo at a time and keeps about 100 bytes of each (its features as integers and its
-//! key), so that ten thousand photos are a megabyte. All sums are integers: the verdict is the same to the last bit
+//! [`VerdictBuilder`] takes one photo at a time and keeps about 100 bytes of each (its features as integers) and its
+//! key, so that ten thousand photos are one to two megabytes. All sums are integers: the verdict is the same to the last bit
 //! whatever the order in which photos arrive.
 
 mod builder;
