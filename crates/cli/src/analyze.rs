@@ -56,7 +56,8 @@ pub(crate) struct Args {
     /// Files, folders (with everything below), globs and zip archives
     #[arg(required = true, value_name = "PATH")]
     paths: Vec<PathBuf>,
-    /// Folder for the results [default: pitchfleet-out; with --json none]
+    /// Folder for the results [default: pitchfleet-out, or -2, -3 … when that is taken; with --json
+    /// none]
     #[arg(long, short, value_name = "DIR")]
     out: Option<PathBuf>,
     /// Write the results to standard output, one JSON object a line, as they come
@@ -79,7 +80,13 @@ struct AnalysisArgs {
     #[arg(long)]
     full_frame: bool,
     /// Pictures to make: none, all, or a list of grass, cracks, moisture, crop, box, report
-    #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "none")]
+    #[arg(
+        long,
+        value_name = "LIST",
+        value_delimiter = ',',
+        default_value = "none",
+        hide_possible_values = true
+    )]
     overlays: Vec<Overlay>,
     /// Least score of a pitch, 0 to 1 [default: the bundle's]
     #[arg(long, value_name = "SCORE", value_parser = score)]
@@ -140,7 +147,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Ending> {
     let options = args.analysis.options();
     let out = match (&args.out, args.json) {
         (Some(folder), _) => Destination::Kept(folder.clone()),
-        (None, false) => Destination::Kept(PathBuf::from(DEFAULT_OUT)),
+        (None, false) => Destination::Kept(batch::default_folder(DEFAULT_OUT, &args.paths)),
         (None, true) if !options.overlays.is_empty() => {
             return Err(Fatal::usage("--overlays makes files: say where with --out").into());
         }

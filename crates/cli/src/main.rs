@@ -3,6 +3,7 @@
 mod analyze;
 mod bench;
 mod bundles;
+mod completions;
 mod engine_args;
 mod exit;
 mod interrupt;
@@ -17,7 +18,7 @@ mod table;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 /// Analyses cricket-pitch photographs in bulk.
 #[derive(Parser)]
@@ -33,6 +34,7 @@ enum Command {
     Models(models::Args),
     MemoryReport(memory_report::Args),
     Bench(bench::Args),
+    Completions(completions::Args),
     /// The engine process; started by the other commands.
     #[command(hide = true)]
     Engine,
@@ -44,6 +46,7 @@ fn main() -> ExitCode {
         Command::Models(args) => models::run(&args),
         Command::MemoryReport(args) => memory_report::run(&args),
         Command::Bench(args) => bench::run(&args),
+        Command::Completions(args) => completions::run(&args, Cli::command()),
         Command::Engine => return engine::child::run(),
     };
     match ended {

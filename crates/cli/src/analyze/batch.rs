@@ -25,12 +25,7 @@ impl Draft {
     /// # Errors
     /// When it is the batch of other photos, or no batch but other files.
     pub(super) fn open(out: &OutDir, paths: &[PathBuf]) -> Result<Self, Fatal> {
-        let source = Source::Paths {
-            folder: env::current_dir()
-                .map(|folder| path_key::to_key(&folder))
-                .unwrap_or_default(),
-            paths: paths.iter().map(|path| path_key::to_key(path)).collect(),
-        };
+        let source = source_of(paths);
         let root = out.root().display();
         let Ok(text) = fs::read(out.path(layout::MANIFEST)) else {
             return if holds_other_files(out.root()) {
@@ -99,6 +94,28 @@ impl Draft {
         out.write(layout::MANIFEST, &text)?;
         Ok(manifest)
     }
+}
+
+fn source_of(paths: &[PathBuf]) -> Source {
+    let folder = env::current_dir();
+    Source::Paths {
+        folder: folder.map(|folder| path_key::to_key(&folder)).unwrap_or_default(),
+        paths: paths.iter().map(|path| path_key::to_key(path)).collect(),
+    }
+}
+
+/// The folder for an analysis that names none: `name` if it is free or the analysis of the same photos, else `name-2`
+/// and so on.
+pub(super) fn default_folder(name: &str, paths: &[PathBuf]) -> PathBuf {
+    let source = source_of(paths);
+    let fits = |folder: &PathBuf| match fs::read(folder.join(layout::MANIFEST)) {
+        Ok(text) => serde_json::from_slice::<Manifest>(&text).is_ok_and(|manifest| manifest.source == source),
+        Err(_) => !holds_other_files(folder),
+    };
+    let first = PathBuf::from(name);
+    let others = (2..1_000).map(|number| PathBuf::from(format!("{name}-{number}")));
+    let mut candidates = std::iter::once(first.clone()).chain(others);
+    candidates.find(fits).unwrap_or(first)
 }
 
 /// Whether the folder has more in it than a run leaves that never got as far as its manifest.
@@ -179,6 +196,20 @@ mod tests {
             .unwrap_err()
             .to_string();
         assert!(error.contains("other photos (photos, in "), "{error}");
+    }
+
+    #[test]
+    fn the_default_folder_is_that_of_the_same_photos_or_a_new_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let name = dir.path().join("out").display().to_string();
+        let photos = |text: &str| vec![PathBuf::from(text)];
+        assert_eq!(default_folder(&name, &photos("a")), PathBuf::from(&name));
+        begun(Path::new(&name), &photos("a")).unwrap();
+        assert_eq!(default_folder(&name, &photos("a")), PathBuf::from(&name));
+        let second = PathBuf::from(format!("{name}-2"));
+        assert_eq!(default_folder(&name, &photos("b")), second);
+        begun(&second, &photos("b")).unwrap();
+        assert_eq!(default_folder(&name, &photos("b")), second);
     }
 
     #[test]
