@@ -156,7 +156,7 @@ impl Measure {
             self.mark("loaded");
         }
         // Without --preload the first photo finds the engine cold, as a lazy worker's does.
-        self.analyse(1, 1).await?;
+        self.first_photo().await?;
         self.mark("first photo done");
         let lanes = self.engine.lanes();
         sampler.forget_peak();
@@ -203,8 +203,20 @@ impl Measure {
         self.engine.stop().await;
     }
 
-    /// Analyses `count` photos, beginning again at the first when there are fewer, `depth` at a time.
-    async fn analyse(&mut self, count: usize, depth: usize) -> anyhow::Result<()> {
+    /// Analyses one photo, leaving out those in front that are broken.
+    async fn first_photo(&mut self) -> anyhow::Result<()> {
+        while !self.photos.is_empty() {
+            if self.analyse(1, 1).await? == 1 {
+                return Ok(());
+            }
+            self.photos.remove(0);
+        }
+        Err(Fatal::usage("none of the photos could be analysed").into())
+    }
+
+    /// Analyses `count` photos, beginning again at the first when there are fewer, `depth` at a time. Gives the number
+    /// of those that were not broken.
+    async fn analyse(&mut self, count: usize, depth: usize) -> anyhow::Result<usize> {
         let photos = self.photos.clone();
         let mut next = photos.iter().cycle().take(count);
         let mut in_hand: JoinSet<Result<Analysed, PhotoFailure>> = JoinSet::new();
@@ -221,7 +233,7 @@ impl Measure {
                 in_hand.spawn(async move { engine.analyse(request).await });
             }
             let Some(answer) = in_hand.join_next().await else {
-                break;
+                return Ok(analysed);
             };
             match answer? {
                 Ok(done) => {
@@ -233,10 +245,6 @@ impl Measure {
                 Err(failure) => return Err(Fatal::set_up(failure.message).into()),
             }
         }
-        if analysed == 0 {
-            return Err(Fatal::usage("none of the photos could be analysed").into());
-        }
-        Ok(())
     }
 
     fn mark(&mut self, name: &'static str) {
