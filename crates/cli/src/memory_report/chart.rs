@@ -5,8 +5,10 @@ use plotters::prelude::*;
 
 use super::Stage;
 use super::sampler::Sample;
+use crate::memory::megabytes;
 
-const SIZE: (u32, u32) = (1100, 460);
+const SIZE: (u32, u32) = (1140, 460);
+const PLOT_WIDTH: u32 = 870;
 const MB: f64 = 1_048_576.0;
 
 /// Resident and private memory over time, with the stages named where they were reached.
@@ -32,7 +34,8 @@ fn draw_into(
         * 1.15;
     let area = SVGBackend::with_string(svg, SIZE).into_drawing_area();
     area.fill(&WHITE)?;
-    let mut chart = ChartBuilder::on(&area)
+    let (plot, key) = area.split_horizontally(PLOT_WIDTH);
+    let mut chart = ChartBuilder::on(&plot)
         .margin(12)
         .caption("Memory of the process tree", ("sans-serif", 18))
         .x_label_area_size(36)
@@ -64,21 +67,39 @@ fn draw_into(
         ))?
         .label("private")
         .legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], private.stroke_width(2)));
-    chart.draw_series(stages.iter().map(|stage| {
+    // Stages can follow each other at once: numbers on the plot, names beside it.
+    let mut last = f64::NEG_INFINITY;
+    let mut shift = 0;
+    for (number, stage) in stages.iter().enumerate() {
+        let crowded = stage.at - last < end * 0.02;
+        shift = if crowded { shift + 14 } else { 0 };
+        last = stage.at;
         let at = (stage.at, stage.memory.resident as f64 / MB);
-        EmptyElement::at(at)
-            + Circle::new((0, 0), 3, BLACK.filled())
-            + Text::new(stage.name, (5, -12), ("sans-serif", 11).into_font())
-    }))?;
+        chart.draw_series(std::iter::once(
+            EmptyElement::at(at)
+                + Circle::new((0, 0), 3, BLACK.filled())
+                + Text::new(
+                    (number + 1).to_string(),
+                    (-3 + shift, -18),
+                    ("sans-serif", 13).into_font(),
+                ),
+        ))?;
+        let line = format!(
+            "{}  {}: {}",
+            number + 1,
+            stage.name,
+            megabytes(stage.memory.resident)
+        );
+        let row = 60 + 22 * i32::try_from(number).unwrap_or_default();
+        key.draw(&Text::new(line, (4, row), ("sans-serif", 13).into_font()))?;
+    }
     chart
         .configure_series_labels()
-        .position(SeriesLabelPosition::UpperRight)
+        .position(SeriesLabelPosition::LowerRight)
         .background_style(WHITE)
         .border_style(BLACK.mix(0.3))
         .draw()?;
     area.present()?;
-    drop(chart);
-    drop(area);
     Ok(())
 }
 
