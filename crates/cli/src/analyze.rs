@@ -232,7 +232,7 @@ async fn analyze(
         interrupt,
         progress: &progress,
         lines: args.json.then_some(&mut write_line),
-        loaded: None,
+        run: pipeline::Run::default(),
     };
     let outcome = pipeline.run().await;
     // The models go before the report is made, and on every way out.

@@ -58,8 +58,18 @@ pub(super) struct Pipeline<'a> {
     pub(super) progress: &'a Progress,
     /// Writes a line of JSON a photo; an error of kind `BrokenPipe` ends the run.
     pub(super) lines: Option<&'a mut WriteLine<'a>>,
-    /// What runs, once the first photo needed it.
-    pub(super) loaded: Option<Arc<EngineFacts>>,
+    pub(super) run: Run,
+}
+
+/// How far a run is.
+#[derive(Default)]
+pub(super) struct Run {
+    tally: Tally,
+    in_hand: JoinSet<Answer>,
+    archive: OpenArchive,
+    /// No more photos are taken.
+    ended: bool,
+    measured: Option<Instant>,
 }
 
 /// A photo that the engine answered.
@@ -76,71 +86,63 @@ impl Pipeline<'_> {
     /// # Errors
     /// When a result cannot be written, or the engine does not start any more. What was written stays.
     pub(super) async fn run(mut self) -> anyhow::Result<Tally> {
-        let mut tally = Tally::default();
         let mut items = plan::items(self.out);
-        let mut in_hand: JoinSet<Answer> = JoinSet::new();
-        let mut archive = OpenArchive::default();
         let mut look = time::interval(INTERRUPT_PERIOD);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut measured: Option<Instant> = None;
-        let mut depth = self.engine.lanes() + READ_AHEAD;
-        let mut more = true;
-
         loop {
-            if more && self.interrupt.asked() {
-                (more, tally.interrupted) = (false, true);
-                self.progress.stopping(in_hand.len());
-            }
-            if !in_hand.is_empty() && measured.is_none_or(|last| last.elapsed() > MEMORY_PERIOD) {
-                tally.peak = tally.peak.max(memory::of_tree());
-                measured = Some(Instant::now());
-            }
-            if more && in_hand.len() < depth {
+            self.heed_interrupt();
+            self.watch_memory();
+            let room = self.run.in_hand.len() < self.engine.lanes() + READ_AHEAD;
+            if room && !self.run.ended {
                 match items.next() {
-                    Some(item) => {
-                        if let Some(result) = plan::reusable(self.out, &item, &self.manifest.digest) {
-                            tally.reused += 1;
-                            self.progress.reused();
-                            more &= self.tell(&result, &mut tally)?;
-                        } else {
-                            if self.loaded.is_none() {
-                                self.loaded = Some(self.engine.load().await.map_err(Fatal::from)?);
-                                depth = self.engine.lanes() + READ_AHEAD;
-                                self.progress.begin();
-                            }
-                            more &= self.submit(item, &mut archive, &mut in_hand, &mut tally)?;
-                        }
-                    }
-                    None => more = false,
+                    Some(item) => self.take(item).await?,
+                    None => self.run.ended = true,
                 }
                 task::yield_now().await;
-                continue;
-            }
-            if in_hand.is_empty() {
-                break;
-            }
-            tokio::select! {
-                Some(answer) = in_hand.join_next() => {
-                    more &= self.record(answer?, &mut tally)?;
+            } else if self.run.in_hand.is_empty() {
+                return Ok(self.run.tally);
+            } else {
+                tokio::select! {
+                    Some(answer) = self.run.in_hand.join_next() => self.record(answer?)?,
+                    _ = look.tick() => {}
                 }
-                _ = look.tick() => {}
             }
         }
-        tally.ran = self.loaded;
-        Ok(tally)
     }
 
-    /// Hands a photo to the engine. `false`: stop taking photos.
-    fn submit(
-        &mut self,
-        item: Item,
-        archive: &mut OpenArchive,
-        in_hand: &mut JoinSet<Answer>,
-        tally: &mut Tally,
-    ) -> anyhow::Result<bool> {
+    fn heed_interrupt(&mut self) {
+        if self.interrupt.asked() && !self.run.ended {
+            self.run.ended = true;
+            self.run.tally.interrupted = true;
+            self.progress.stopping(self.run.in_hand.len());
+        }
+    }
+
+    fn watch_memory(&mut self) {
+        let due = self
+            .run
+            .measured
+            .is_none_or(|last| last.elapsed() > MEMORY_PERIOD);
+        if due && !self.run.in_hand.is_empty() {
+            self.run.tally.peak = self.run.tally.peak.max(memory::of_tree());
+            self.run.measured = Some(Instant::now());
+        }
+    }
+
+    /// Keeps the result that a photo has, or hands the photo to the engine.
+    async fn take(&mut self, item: Item) -> anyhow::Result<()> {
+        if let Some(result) = plan::reusable(self.out, &item, &self.manifest.digest) {
+            self.run.tally.reused += 1;
+            self.progress.reused();
+            return self.tell(&result);
+        }
+        if self.run.tally.ran.is_none() {
+            self.run.tally.ran = Some(self.engine.load().await.map_err(Fatal::from)?);
+            self.progress.begin();
+        }
         let taken = Instant::now();
         let opened = match &item.archive {
-            Some(entry) => archive.photo(entry).map(|photo| {
+            Some(entry) => self.run.archive.photo(entry).map(|photo| {
                 let reopen = Reopen(Arc::clone(&photo));
                 (PhotoSource::Open(Arc::new(reopen)), Some(photo))
             }),
@@ -150,7 +152,7 @@ impl Pipeline<'_> {
             Ok(opened) => opened,
             Err(failure) => {
                 let failed = self.failed(&item, taken, None, failure);
-                return self.settle(&failed, tally);
+                return self.settle(&failed);
             }
         };
         let request = PhotoRequest {
@@ -158,7 +160,7 @@ impl Pipeline<'_> {
             options: self.manifest.options.analysis.clone(),
         };
         let engine = self.engine.clone();
-        in_hand.spawn(async move {
+        self.run.in_hand.spawn(async move {
             let outcome = engine.analyse(request).await;
             Answer {
                 item,
@@ -167,11 +169,11 @@ impl Pipeline<'_> {
                 archived,
             }
         });
-        Ok(true)
+        Ok(())
     }
 
-    /// Writes what came of a photo. `false`: stop taking photos.
-    fn record(&mut self, answer: Answer, tally: &mut Tally) -> anyhow::Result<bool> {
+    /// Writes what came of a photo.
+    fn record(&mut self, answer: Answer) -> anyhow::Result<()> {
         let Answer {
             item,
             taken,
@@ -181,14 +183,14 @@ impl Pipeline<'_> {
         let result = match outcome {
             Ok(analysed) => self
                 .analysed(&item, taken, analysed)
-                .map_err(|error| self.cannot_write(error, tally))?,
-            Err(failure) if failure.code == code::ENGINE_STOPPED => return Ok(false),
+                .map_err(|error| self.cannot_write(error))?,
+            Err(failure) if failure.code == code::ENGINE_STOPPED => {
+                self.run.ended = true;
+                return Ok(());
+            }
             Err(failure) if failure.code == code::ENGINE_UNAVAILABLE => {
-                return Err(Fatal::set_up(format!(
-                    "the engine does not start any more: {}",
-                    failure.message
-                ))
-                .into());
+                let message = format!("the engine does not start any more: {}", failure.message);
+                return Err(Fatal::set_up(message).into());
             }
             Err(failure) => {
                 let PhotoFailure {
@@ -208,7 +210,7 @@ impl Pipeline<'_> {
                 self.failed(&item, taken, sha256, named)
             }
         };
-        self.settle(&result, tally)
+        self.settle(&result)
     }
 
     /// The result of an analysis, its pictures written.
@@ -267,7 +269,7 @@ impl Pipeline<'_> {
             id: host.trim().to_owned(),
             ..WorkerFacts::default()
         };
-        if let Some(facts) = &self.loaded {
+        if let Some(facts) = &self.run.tally.ran {
             worker.device = facts.device.clone();
             worker.execution_provider = facts.execution_provider.clone();
             worker.precision = facts.precision();
@@ -275,36 +277,38 @@ impl Pipeline<'_> {
         worker
     }
 
-    /// Writes a result and counts it. `false`: nobody listens any more.
-    fn settle(&mut self, result: &PhotoResult, tally: &mut Tally) -> anyhow::Result<bool> {
+    /// Writes a result and counts it.
+    fn settle(&mut self, result: &PhotoResult) -> anyhow::Result<()> {
         let mut text = serde_json::to_vec_pretty(result)?;
         text.push(b'\n');
         let written = self.out.write(&layout::result_key(result.index), &text);
-        written.map_err(|error| self.cannot_write(error, tally))?;
+        written.map_err(|error| self.cannot_write(error))?;
         match result.outcome {
-            Outcome::Ok => tally.analysed += 1,
-            Outcome::Failed => tally.failed += 1,
+            Outcome::Ok => self.run.tally.analysed += 1,
+            Outcome::Failed => self.run.tally.failed += 1,
         }
         self.progress.done(result);
-        self.tell(result, tally)
+        self.tell(result)
     }
 
-    fn tell(&mut self, result: &PhotoResult, tally: &mut Tally) -> anyhow::Result<bool> {
+    /// Tells whoever listens; when nobody does any more, the run ends.
+    fn tell(&mut self, result: &PhotoResult) -> anyhow::Result<()> {
         let Some(lines) = &mut self.lines else {
-            return Ok(true);
+            return Ok(());
         };
         match lines(result) {
-            Ok(()) => Ok(true),
+            Ok(()) => Ok(()),
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
-                tally.interrupted = true;
-                Ok(false)
+                self.run.ended = true;
+                self.run.tally.interrupted = true;
+                Ok(())
             }
             Err(error) => Err(Fatal::output(format!("standard output cannot be written: {error}")).into()),
         }
     }
 
-    fn cannot_write(&self, error: WriteError, tally: &Tally) -> Fatal {
-        let done = tally.analysed + tally.reused;
+    fn cannot_write(&self, error: WriteError) -> Fatal {
+        let done = self.run.tally.analysed + self.run.tally.reused;
         Fatal::output(format!("{error} ({done} photos are done)"))
     }
 }
