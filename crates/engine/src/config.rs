@@ -30,6 +30,8 @@ pub struct EngineConfig {
     pub lanes: Option<NonZeroUsize>,
     /// Bytes that decoded photos may hold at the same time; `None` derives it from the memory limit.
     pub memory_budget: Option<u64>,
+    /// What a photo may cost at most.
+    pub limits: pitch::photo::Limits,
     /// Longest time for one photo, from the moment a lane takes it. The process is ended when it passes.
     pub photo_deadline: Duration,
     /// Longest time from spawning to ready.
@@ -51,6 +53,7 @@ impl EngineConfig {
             precision: PrecisionChoice::Auto,
             lanes: None,
             memory_budget: None,
+            limits: pitch::photo::Limits::default(),
             photo_deadline: Duration::from_secs(60),
             load_deadline: Duration::from_secs(60),
             isolate: true,

@@ -66,7 +66,7 @@ impl EngineErrorKind {
 }
 
 /// A photo has no analysis.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 #[error("{message}")]
 pub struct PhotoFailure {
     /// Stable code: one of the decoder's, or of [`code`].

@@ -3,13 +3,21 @@
 //! A worker holds an [`Engine`](handle::Engine). It starts a child process that loads the [`bundle`] and analyses photos
 //! in lanes; ending the child gives all memory back, and whatever a photo does to it, the worker lives on.
 
+mod admission;
+mod batcher;
 pub mod bundle;
 pub mod child;
 pub mod config;
+mod device;
 pub mod failure;
+mod frames;
 pub mod handle;
+mod precision;
+pub mod quota;
 pub mod request;
 pub mod runtime;
+mod sessions;
+mod suspects;
 
 pub use bundle::Bundle;
 pub use config::{Device, EngineConfig, Precision, PrecisionChoice};

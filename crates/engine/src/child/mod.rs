@@ -1,0 +1,328 @@
+//! The engine process's side: what it does from its first instruction to its last.
+//!
+//! One thread reads frames and puts photos together; each lane is a thread of its own, takes a photo from decode to
+//! result, and answers. There is no runtime here, and after loading nothing is opened, connected or started any more.
+
+mod analyst;
+mod isolation;
+
+use std::any::Any;
+use std::collections::HashMap;
+use std::io::{self, BufReader};
+use std::os::fd::AsFd as _;
+use std::os::unix::net::UnixStream;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::ExitCode;
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+
+use pitch::analysis::{Analysis, Options, Picture};
+use sha2::{Digest as _, Sha256};
+
+use crate::admission::Budget;
+use crate::bundle::hex;
+use crate::failure::{EngineError, EngineErrorKind, PhotoFailure, code};
+use crate::frames::{self, FrameError, FromEngine, ToEngine};
+use crate::request::EngineFacts;
+
+pub use crate::frames::LoadRequest;
+
+/// What one lane does with photos. The engine's own analyses pitches; tests have others that misbehave.
+pub trait Lane: Send {
+    /// Bytes that analysing `photo` will hold at its peak, by its header; 0 when it cannot be told.
+    fn cost(&self, photo: &[u8], options: &Options) -> u64;
+
+    /// Analyses `photo`.
+    ///
+    /// # Errors
+    /// Why it has no analysis.
+    fn analyse(&mut self, photo: &[u8], options: &Options) -> Result<(Analysis, Vec<Picture>), PhotoFailure>;
+}
+
+/// What loading gives.
+pub struct Loaded {
+    /// What runs.
+    pub facts: EngineFacts,
+    /// As many as there are to be threads.
+    pub lanes: Vec<Box<dyn Lane>>,
+}
+
+/// Runs this process as an engine: reads frames on standard input, a Unix socket, until it closes.
+pub fn run() -> ExitCode {
+    serve(analyst::load)
+}
+
+/// As [`run`], with lanes that `load` makes. It is called once, before the process fences itself in.
+pub fn serve(load: impl FnOnce(&LoadRequest) -> Result<Loaded, EngineError>) -> ExitCode {
+    match try_serve(load) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Standard error is read by the worker, which tells of it.
+            eprintln!("engine: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn try_serve(load: impl FnOnce(&LoadRequest) -> Result<Loaded, EngineError>) -> Result<(), FrameError> {
+    let stream = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
+    let mut reader = BufReader::with_capacity(64 << 10, stream.try_clone()?);
+    let Some((ToEngine::Load(request), _)) = frames::read(&mut reader)? else {
+        return Err(io::Error::other("the first frame is to say what to load").into());
+    };
+    let answers = Answers(Arc::new(Mutex::new(stream)));
+
+    isolation::harden();
+    let mut loaded = match load(&request) {
+        Ok(loaded) => loaded,
+        Err(error) => return answers.send(&FromEngine::LoadFailed(error), &[]),
+    };
+    // Landlock and seccomp hold for this thread and those that it starts: lanes come after.
+    if request.isolate {
+        match isolation::fence_in(&request, &loaded.facts) {
+            Ok(fences) => loaded.facts.isolation = fences,
+            Err(reason) => {
+                let error = EngineError::new(
+                    EngineErrorKind::StartFailed,
+                    format!("the engine process cannot fence itself in: {reason}"),
+                );
+                return answers.send(&FromEngine::LoadFailed(error), &[]);
+            }
+        }
+    }
+
+    let (jobs, lanes) = start_lanes(loaded.lanes, request.memory_budget, &answers)?;
+    answers.send(&FromEngine::Ready(loaded.facts), &[])?;
+
+    match read_photos(&mut reader, &request, &jobs, &answers)? {
+        Ending::Shutdown => {
+            drop(jobs);
+            for lane in lanes {
+                // A lane that panicked outside of a photo has said so on standard error.
+                let _ = lane.join();
+            }
+            Ok(())
+        }
+        Ending::Orphaned => {
+            // Nobody waits for an answer, and a lane may hang: end at once, whatever it does.
+            let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
+            Ok(())
+        }
+    }
+}
+
+/// Why no more photos come.
+enum Ending {
+    Shutdown,
+    Orphaned,
+}
+
+/// A photo that is complete.
+struct Job {
+    id: u64,
+    photo: Vec<u8>,
+    options: Options,
+}
+
+/// A photo that is being received.
+struct Partial {
+    options: Options,
+    photo: Vec<u8>,
+    /// Why the rest is thrown away.
+    refused: Option<PhotoFailure>,
+}
+
+fn read_photos(
+    reader: &mut BufReader<UnixStream>,
+    request: &LoadRequest,
+    jobs: &Sender<Job>,
+    answers: &Answers,
+) -> Result<Ending, FrameError> {
+    let mut partial: HashMap<u64, Partial> = HashMap::new();
+    while let Some((message, body)) = frames::read(reader)? {
+        match message {
+            ToEngine::Photo { id, options, bytes } => {
+                let mut photo = Vec::new();
+                let expected = bytes.unwrap_or(0).min(request.limits.max_bytes.saturating_add(1));
+                let refused = photo
+                    .try_reserve_exact(usize::try_from(expected).unwrap_or(usize::MAX))
+                    .err()
+                    .map(|_| no_memory_for(expected));
+                partial.insert(
+                    id,
+                    Partial {
+                        options,
+                        photo,
+                        refused,
+                    },
+                );
+            }
+            ToEngine::Chunk { id } => {
+                if let Some(arriving) = partial.get_mut(&id) {
+                    arriving.take(&body, request.limits.max_bytes);
+                }
+            }
+            ToEngine::End { id } => {
+                let Some(Partial {
+                    options,
+                    photo,
+                    refused,
+                }) = partial.remove(&id)
+                else {
+                    continue;
+                };
+                if let Some(failure) = refused {
+                    answers.send(&FromEngine::Failed { id, failure }, &[])?;
+                } else if jobs.send(Job { id, photo, options }).is_err() {
+                    return Err(io::Error::other("every lane has ended").into());
+                }
+            }
+            ToEngine::Abandon { id } => {
+                partial.remove(&id);
+            }
+            ToEngine::Shutdown => return Ok(Ending::Shutdown),
+            ToEngine::Load(_) => return Err(io::Error::other("loaded already").into()),
+        }
+    }
+    Ok(Ending::Orphaned)
+}
+
+impl Partial {
+    fn take(&mut self, body: &[u8], max_bytes: u64) {
+        // One byte over the limit is kept: the decoder then says that there are too many.
+        let room = max_bytes
+            .saturating_add(1)
+            .saturating_sub(self.photo.len() as u64);
+        let taken = &body[..body.len().min(usize::try_from(room).unwrap_or(usize::MAX))];
+        if self.refused.is_some() {
+            return;
+        }
+        if self.photo.try_reserve(taken.len()).is_err() {
+            self.refused = Some(no_memory_for(self.photo.len() as u64));
+            self.photo = Vec::new();
+            return;
+        }
+        self.photo.extend_from_slice(taken);
+    }
+}
+
+fn no_memory_for(bytes: u64) -> PhotoFailure {
+    PhotoFailure::new(
+        code::ENGINE_OUT_OF_MEMORY,
+        false,
+        format!("there is no memory for the {bytes} bytes of this photo"),
+    )
+}
+
+fn start_lanes(
+    lanes: Vec<Box<dyn Lane>>,
+    memory_budget: u64,
+    answers: &Answers,
+) -> io::Result<(Sender<Job>, Vec<JoinHandle<()>>)> {
+    let (sender, receiver) = mpsc::channel();
+    let receiver = Arc::new(Mutex::new(receiver));
+    let budget = Arc::new(Budget::new(memory_budget));
+    let start = |(number, mut lane): (usize, Box<dyn Lane>)| {
+        let (receiver, budget, answers) = (receiver.clone(), budget.clone(), answers.clone());
+        thread::Builder::new()
+            .name(format!("lane {number}"))
+            .spawn(move || {
+                while let Some(job) = next_job(&receiver) {
+                    if let Err(error) = work(lane.as_mut(), number, job, &budget, &answers) {
+                        // The worker no longer listens; the reading thread sees that, too.
+                        eprintln!("engine: lane {number}: {error}");
+                        return;
+                    }
+                }
+            })
+    };
+    let handles = lanes
+        .into_iter()
+        .enumerate()
+        .map(start)
+        .collect::<io::Result<_>>()?;
+    Ok((sender, handles))
+}
+
+fn next_job(receiver: &Mutex<Receiver<Job>>) -> Option<Job> {
+    receiver
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .recv()
+        .ok()
+}
+
+/// Takes one photo from decode to answer.
+fn work(
+    lane: &mut dyn Lane,
+    number: usize,
+    job: Job,
+    budget: &Budget,
+    answers: &Answers,
+) -> Result<(), FrameError> {
+    let Job { id, photo, options } = job;
+    let cost = catch_unwind(AssertUnwindSafe(|| lane.cost(&photo, &options))).unwrap_or(0);
+    let share = budget.admit(cost.saturating_add(photo.len() as u64));
+    answers.send(&FromEngine::Started { id, lane: number }, &[])?;
+
+    let sha256 = hex(&Sha256::digest(&photo));
+    let bytes = photo.len() as u64;
+    let analysed =
+        catch_unwind(AssertUnwindSafe(|| lane.analyse(&photo, &options))).unwrap_or_else(|panic| {
+            Err(PhotoFailure::new(
+                code::ENGINE_PANICKED,
+                true,
+                format!("the analysis stumbled over this photo: {}", panic_text(&*panic)),
+            ))
+        });
+    drop(photo);
+    drop(share);
+
+    match analysed {
+        Ok((analysis, pictures)) => {
+            let stream = answers.lock();
+            for picture in pictures {
+                let header = FromEngine::Picture {
+                    id,
+                    kind: picture.kind,
+                };
+                frames::write(&mut &*stream, &header, &picture.jpeg)?;
+            }
+            let analysis = Box::new(analysis);
+            let done = FromEngine::Done {
+                id,
+                analysis,
+                sha256,
+                bytes,
+            };
+            frames::write(&mut &*stream, &done, &[])
+        }
+        Err(mut failure) => {
+            failure.sha256 = Some(sha256);
+            answers.send(&FromEngine::Failed { id, failure }, &[])
+        }
+    }
+}
+
+fn panic_text(panic: &(dyn Any + Send)) -> &str {
+    panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("no message")
+}
+
+/// The way back to the worker, shared by the lanes.
+#[derive(Clone)]
+struct Answers(Arc<Mutex<UnixStream>>);
+
+impl Answers {
+    fn lock(&self) -> std::sync::MutexGuard<'_, UnixStream> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn send(&self, message: &FromEngine, body: &[u8]) -> Result<(), FrameError> {
+        frames::write(&mut &*self.lock(), message, body)
+    }
+}

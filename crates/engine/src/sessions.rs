@@ -1,0 +1,293 @@
+//! The two networks in ONNX Runtime. The only file that knows `ort`.
+
+use std::path::Path;
+
+use ort::environment::Environment;
+use ort::ep::{self, ExecutionProvider as _, ExecutionProviderDispatch};
+use ort::session::Session;
+use ort::session::builder::{GraphOptimizationLevel, PrepackedWeights, SessionBuilder};
+use ort::value::{Tensor, ValueType};
+use pitch::networks::{DetectorShape, NetworkError, Networks, Planes, RawBoxes};
+
+use crate::batcher::{BatchNetworks, one};
+use crate::failure::{EngineError, EngineErrorKind};
+
+/// Side of the detector's input where the model's metadata does not say (`imgsz` of ultralytics).
+const DEFAULT_IMAGE_SIZE: usize = 640;
+/// Stride of YOLOv8's coarsest level.
+const DEFAULT_STRIDE: usize = 32;
+
+/// A loaded ONNX Runtime library.
+pub(crate) struct Runtime {
+    environment: Environment,
+}
+
+impl Runtime {
+    /// Loads the library. Once in a process.
+    ///
+    /// # Errors
+    /// [`EngineErrorKind::RuntimeUnusable`] when it is no ONNX Runtime, or an old one.
+    pub(crate) fn load(library: &Path) -> Result<Self, EngineError> {
+        let unusable = |reason: String| {
+            EngineError::new(
+                EngineErrorKind::RuntimeUnusable,
+                format!(
+                    "{} cannot be used as the ONNX Runtime library: {reason}. Version 1.24 or newer is needed; \
+                     scripts/onnxruntime.sh fetches one",
+                    library.display()
+                ),
+            )
+        };
+        let builder = ort::init_from(library).map_err(|error| unusable(error.to_string()))?;
+        let builder = builder.with_name("pitchfleet").with_telemetry(false);
+        let environment = builder.build().map_err(|error| unusable(error.to_string()))?;
+        environment.set_log_level(ort::logging::LogLevel::Error);
+        Ok(Self { environment })
+    }
+
+    /// Whether the library was built with the CUDA execution provider.
+    pub(crate) fn has_cuda(&self) -> bool {
+        ep::CUDA::is_available().unwrap_or(false)
+    }
+}
+
+/// Where sessions run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// On the thread that calls.
+    Cpu,
+    /// On the card with this number.
+    Cuda(u32),
+}
+
+/// Makes sessions of the same two models; on the CPU they share the weights that ONNX Runtime rearranges at loading.
+pub(crate) struct Loader<'a> {
+    pub(crate) runtime: &'a Runtime,
+    pub(crate) place: Place,
+    pub(crate) detector: &'a [u8],
+    pub(crate) classifier: &'a [u8],
+    pub(crate) classes: &'a [String],
+    weights: [PrepackedWeights; 2],
+}
+
+impl<'a> Loader<'a> {
+    pub(crate) fn new(
+        runtime: &'a Runtime,
+        place: Place,
+        detector: &'a [u8],
+        classifier: &'a [u8],
+        classes: &'a [String],
+    ) -> Self {
+        let weights = [PrepackedWeights::new(), PrepackedWeights::new()];
+        Self {
+            runtime,
+            place,
+            detector,
+            classifier,
+            classes,
+            weights,
+        }
+    }
+
+    /// Sessions of both networks.
+    ///
+    /// # Errors
+    /// [`EngineErrorKind::ModelCorrupt`] when ONNX Runtime does not read a model, or it is not of the kind expected;
+    /// [`EngineErrorKind::DeviceUnavailable`] when the card does not take it.
+    pub(crate) fn load(&self) -> Result<Sessions, EngineError> {
+        let detector = self.session("detector", self.detector, &self.weights[0])?;
+        let classifier = self.session("classifier", self.classifier, &self.weights[1])?;
+        let shape = detector_shape(&detector, self.classes).map_err(|reason| {
+            EngineError::new(EngineErrorKind::ModelCorrupt, format!("the detector {reason}"))
+        })?;
+        Ok(Sessions {
+            detector,
+            classifier,
+            shape,
+        })
+    }
+
+    fn session(&self, name: &str, model: &[u8], weights: &PrepackedWeights) -> Result<Session, EngineError> {
+        let kind = match self.place {
+            Place::Cpu => EngineErrorKind::ModelCorrupt,
+            Place::Cuda(_) => EngineErrorKind::DeviceUnavailable,
+        };
+        self.options(weights)
+            .and_then(|mut builder| builder.commit_from_memory(model))
+            .map_err(|error| EngineError::new(kind, format!("ONNX Runtime cannot load the {name}: {error}")))
+    }
+
+    fn options(&self, weights: &PrepackedWeights) -> ort::Result<SessionBuilder> {
+        let builder = Session::builder(&self.runtime.environment)?
+            .with_intra_threads(1)?
+            .with_inter_threads(1)?
+            .with_intra_op_spinning(false)?
+            .with_inter_op_spinning(false)?
+            .with_optimization_level(GraphOptimizationLevel::All)?
+            // A pattern is kept for every input size that was ever seen, and photos come in all of them.
+            .with_memory_pattern(false)?;
+        let builder = match self.place {
+            Place::Cpu => builder.with_prepacked_weights(weights)?,
+            Place::Cuda(_) => builder,
+        };
+        Ok(builder.with_execution_providers([self.provider()])?)
+    }
+
+    fn provider(&self) -> ExecutionProviderDispatch {
+        match self.place {
+            // The arena keeps the largest activations for good, and does not make single-threaded runs faster.
+            Place::Cpu => ep::CPU::default().with_arena_allocator(false).build(),
+            Place::Cuda(card) => ep::CUDA::default()
+                .with_device_id(i32::try_from(card).unwrap_or(i32::MAX))
+                .with_arena_extend_strategy(ep::ArenaExtendStrategy::SameAsRequested)
+                .build()
+                .error_on_failure(),
+        }
+    }
+}
+
+/// Sessions of both networks.
+pub(crate) struct Sessions {
+    detector: Session,
+    classifier: Session,
+    shape: DetectorShape,
+}
+
+impl Sessions {
+    /// How the detector wants its input.
+    pub(crate) fn shape(&self) -> &DetectorShape {
+        &self.shape
+    }
+}
+
+/// Batch 1, on the thread that calls.
+impl Networks for Sessions {
+    fn detector_shape(&self) -> &DetectorShape {
+        &self.shape
+    }
+
+    fn detect(&mut self, input: Planes) -> Result<RawBoxes, NetworkError> {
+        one(self.detect_batch(vec![input])?)
+    }
+
+    fn classify(&mut self, input: Planes) -> Result<[f32; 4], NetworkError> {
+        one(self.classify_batch(vec![input])?)
+    }
+}
+
+impl BatchNetworks for Sessions {
+    fn detect_batch(&mut self, inputs: Vec<Planes>) -> Result<Vec<RawBoxes>, NetworkError> {
+        let n = inputs.len();
+        let (shape, values) = run(&mut self.detector, inputs)?;
+        match shape[..] {
+            [batch, rows, anchors] if batch == n && n * rows * anchors == values.len() => Ok(values
+                .chunks_exact((rows * anchors).max(1))
+                .map(|values| RawBoxes {
+                    rows,
+                    anchors,
+                    values: values.to_vec(),
+                })
+                .collect()),
+            _ => Err(unexpected("detector", &shape)),
+        }
+    }
+
+    fn classify_batch(&mut self, inputs: Vec<Planes>) -> Result<Vec<[f32; 4]>, NetworkError> {
+        let n = inputs.len();
+        let (shape, values) = run(&mut self.classifier, inputs)?;
+        let (logits, rest) = values.as_chunks::<4>();
+        if shape == [n, 4] && rest.is_empty() && logits.len() == n {
+            Ok(logits.to_vec())
+        } else {
+            Err(unexpected("classifier", &shape))
+        }
+    }
+}
+
+/// Runs a session with one input and one output on images of one size.
+fn run(session: &mut Session, inputs: Vec<Planes>) -> Result<(Vec<usize>, Vec<f32>), NetworkError> {
+    let n = inputs.len();
+    let (mut width, mut height) = (0, 0);
+    let mut values = Vec::new();
+    for planes in inputs {
+        (width, height) = (planes.width, planes.height);
+        if values.is_empty() {
+            values = planes.values;
+        } else {
+            values.extend_from_slice(&planes.values);
+        }
+    }
+    let tensor = Tensor::from_array(([n, 3, height, width], values)).map_err(failed)?;
+    let outputs = session.run([tensor.upcast().into()]).map_err(failed)?;
+    let Some((_, output)) = outputs.iter().next() else {
+        return Err(unexpected("network", &[]));
+    };
+    let (shape, values) = output.try_extract_tensor::<f32>().map_err(failed)?;
+    let shape = shape.iter().map(|&n| usize::try_from(n).unwrap_or(0)).collect();
+    Ok((shape, values.to_vec()))
+}
+
+fn failed(error: ort::Error) -> NetworkError {
+    let message = error.to_string();
+    let lower = message.to_lowercase();
+    // ONNX Runtime has no code for it.
+    let out_of_memory = [
+        "out of memory",
+        "failed to allocate",
+        "bad_alloc",
+        "cudaerrormemoryallocation",
+    ]
+    .iter()
+    .any(|phrase| lower.contains(phrase));
+    NetworkError {
+        message,
+        out_of_memory,
+    }
+}
+
+fn unexpected(name: &str, shape: &[usize]) -> NetworkError {
+    NetworkError {
+        message: format!("the {name} gave an output of shape {shape:?}"),
+        out_of_memory: false,
+    }
+}
+
+/// Reads `imgsz`, `stride` and whether the size is fixed from the model; class names come from the bundle.
+fn detector_shape(session: &Session, classes: &[String]) -> Result<DetectorShape, String> {
+    let [input] = session.inputs() else {
+        return Err(format!("has {} inputs, not one", session.inputs().len()));
+    };
+    let ValueType::Tensor { shape, .. } = input.dtype() else {
+        return Err("takes no tensor".to_owned());
+    };
+    let [_, 3, height, width] = shape[..] else {
+        return Err(format!("takes {shape:?}, not N x 3 x H x W"));
+    };
+
+    let metadata = session.metadata().ok();
+    // `imgsz` is "[640, 640]", `stride` is "32".
+    let number = |key: &str| {
+        let text = metadata.as_ref()?.custom(key)?;
+        let numbers = text
+            .split(|c: char| !c.is_ascii_digit())
+            .filter_map(|part| part.parse::<usize>().ok());
+        numbers.max().filter(|n| (1..=8192).contains(n))
+    };
+    let fixed_square = height > 0 && height == width;
+    if height > 0 && !fixed_square {
+        return Err(format!(
+            "takes {width} x {height} only: export it with dynamic=True, or square"
+        ));
+    }
+    let image_size = if fixed_square {
+        usize::try_from(height).ok()
+    } else {
+        number("imgsz")
+    };
+    Ok(DetectorShape {
+        image_size: image_size.unwrap_or(DEFAULT_IMAGE_SIZE),
+        stride: number("stride").unwrap_or(DEFAULT_STRIDE),
+        fixed_square,
+        classes: classes.to_vec(),
+    })
+}
