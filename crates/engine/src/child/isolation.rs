@@ -27,6 +27,16 @@ const LIBRARY_FOLDERS: [&str; 6] = [
 /// Address space that each lane may take beyond its share of the budget: stack, activations of both networks.
 const LANE_ADDRESS_SPACE: u64 = 384 << 20;
 
+/// Closes every file but the standard ones: whatever the parent left open for its children is none of this process's
+/// business. To be called first.
+pub(super) fn close_inherited_files() {
+    #[expect(unsafe_code, reason = "closes descriptors by number")]
+    // SAFETY: the process has just begun and has opened nothing, so that nobody owns what is closed.
+    unsafe {
+        libc::close_range(3, libc::c_uint::MAX, 0);
+    }
+}
+
 /// What can be done before loading: no core dumps of other people's photos, no new privileges.
 pub(super) fn harden() {
     // 1 and not 0: the kernel honours a limit of 0 for files only, but runs no crash handler under a limit of 1.

@@ -66,6 +66,7 @@ pub fn serve(load: impl FnOnce(&LoadRequest) -> Result<Loaded, EngineError>) -> 
 }
 
 fn try_serve(load: impl FnOnce(&LoadRequest) -> Result<Loaded, EngineError>) -> Result<(), FrameError> {
+    isolation::close_inherited_files();
     let stream = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
     let mut reader = BufReader::with_capacity(64 << 10, stream.try_clone()?);
     let Some((ToEngine::Load(request), _)) = frames::read(&mut reader)? else {
