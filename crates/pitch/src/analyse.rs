@@ -6,7 +6,7 @@ use crate::analysis::{
     Analysis, ClassScores, Classification, DetectedBox, Detection, Options, OverlayKind, PhotoFacts, Picture,
     Size, StageTiming,
 };
-use crate::detect::boxes;
+use crate::detect::boxes::{self, Thresholds};
 use crate::detect::letterbox::Letterbox;
 use crate::networks::{NetworkError, Networks};
 use crate::photo::{self, CropWant, Header, Limits, OVERVIEW_SIDE, Photo, PhotoError};
@@ -30,8 +30,8 @@ pub enum AnalyseError {
 
 /// Analyses the photo in the file `bytes` and makes the pictures that `options` ask for.
 ///
-/// `default_threshold` is the bundle's least score of a box, for options that name none. `reader` keeps its buffers from
-/// one photo to the next.
+/// `defaults` are the bundle's thresholds; options may name another confidence. `reader` keeps its buffers from one photo
+/// to the next.
 ///
 /// # Errors
 /// See [`AnalyseError`].
@@ -39,7 +39,7 @@ pub fn analyse(
     bytes: &[u8],
     limits: &Limits,
     options: &Options,
-    default_threshold: f32,
+    defaults: Thresholds,
     networks: &mut dyn Networks,
     reader: &mut SurfaceReader,
 ) -> Result<(Analysis, Vec<Picture>), AnalyseError> {
@@ -52,18 +52,22 @@ pub fn analyse(
         height: facts.height,
     };
 
+    let want = CropWant {
+        analysis_max_side: options.analysis_max_side,
+    };
     let boxes = if options.full_frame {
         Vec::new()
     } else {
-        let threshold = options.detection_threshold.unwrap_or(default_threshold);
-        find_pitch(&mut photo, threshold, networks, &mut timing)?
+        let confidence = options.detection_threshold.unwrap_or(defaults.confidence);
+        let thresholds = Thresholds {
+            confidence,
+            ..defaults
+        };
+        find_pitch(&mut photo, thresholds, want, networks, &mut timing)?
     };
     let best = boxes.first();
     let rect = best.map_or([0, 0, whole.width, whole.height], |b| b.corners);
 
-    let want = CropWant {
-        analysis_max_side: options.analysis_max_side,
-    };
     let crop = timed(&mut timing.decode, || photo.crop(rect, want))?;
     let (surface, maps) = timed(&mut timing.surface, || {
         if options.overlays.iter().any(shows_maps) {
@@ -137,10 +141,11 @@ pub fn analyse(
     Ok((analysis, pictures))
 }
 
-/// Every box whose score exceeds `threshold`, best first.
+/// Every box that passes, best first.
 fn find_pitch(
     photo: &mut Photo<'_>,
-    threshold: f32,
+    thresholds: Thresholds,
+    want: CropWant,
     networks: &mut dyn Networks,
     timing: &mut StageTiming,
 ) -> Result<Vec<DetectedBox>, AnalyseError> {
@@ -148,7 +153,10 @@ fn find_pitch(
         width: photo.header().width(),
         height: photo.header().height(),
     };
-    let needed = OVERVIEW_SIDE.max(networks.detector_shape().image_size);
+    let needed = photo
+        .header()
+        .overview_side(want)
+        .max(networks.detector_shape().image_size);
     let overview = timed(&mut timing.decode, || photo.overview(needed))?;
     timed(&mut timing.detect, || {
         let image = Size {
@@ -160,7 +168,7 @@ fn find_pitch(
         let classes = &networks.detector_shape().classes;
         Ok(boxes::read(
             &raw,
-            threshold,
+            thresholds,
             &letterbox,
             overview.scale,
             whole,

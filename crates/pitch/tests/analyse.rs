@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests may panic, too")]
 
 use pitch::analysis::{Analysis, Options, OverlayKind, PitchClass, Size};
+use pitch::detect::boxes::Thresholds;
 use pitch::networks::{DetectorShape, NetworkError, Networks, Planes, RawBoxes};
 use pitch::photo::{self, CropWant, Limits, PhotoErrorKind};
 use pitch::surface::SurfaceReader;
@@ -78,7 +79,7 @@ fn run(bytes: &[u8], options: &Options, networks: &mut Tables) -> Analysis {
         bytes,
         &Limits::default(),
         options,
-        0.5,
+        Thresholds::default(),
         networks,
         &mut SurfaceReader::default(),
     )
@@ -207,7 +208,7 @@ fn pictures_in_the_order_asked_for() {
             &file(name),
             &Limits::default(),
             &options,
-            0.5,
+            Thresholds::default(),
             &mut networks,
             &mut SurfaceReader::default(),
         )
@@ -224,7 +225,7 @@ fn failures_keep_their_origin() {
             bytes,
             &Limits::default(),
             &Options::default(),
-            0.5,
+            Thresholds::default(),
             networks,
             &mut SurfaceReader::default(),
         )

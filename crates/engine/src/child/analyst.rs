@@ -4,6 +4,7 @@ use std::fs;
 
 use pitch::analyse::{AnalyseError, analyse};
 use pitch::analysis::{Analysis, Options, Picture};
+use pitch::detect::boxes::Thresholds;
 use pitch::networks::Networks;
 use pitch::photo::{self, CropWant, Limits};
 use pitch::surface::SurfaceReader;
@@ -61,7 +62,10 @@ pub(super) fn load(request: &LoadRequest) -> Result<Loaded, EngineError> {
             networks,
             reader: SurfaceReader::default(),
             limits: request.limits.clone(),
-            threshold: detector.confidence_threshold,
+            thresholds: Thresholds {
+                confidence: detector.confidence_threshold,
+                iou: detector.iou_threshold,
+            },
         })
     };
     let lanes = match choice.card {
@@ -141,7 +145,7 @@ struct Analyst {
     networks: Box<dyn Networks + Send>,
     reader: SurfaceReader,
     limits: Limits,
-    threshold: f32,
+    thresholds: Thresholds,
 }
 
 impl Lane for Analyst {
@@ -157,7 +161,7 @@ impl Lane for Analyst {
             photo,
             &self.limits,
             options,
-            self.threshold,
+            self.thresholds,
             self.networks.as_mut(),
             &mut self.reader,
         );

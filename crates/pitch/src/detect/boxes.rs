@@ -5,8 +5,24 @@ use crate::networks::{NetworkError, RawBoxes};
 
 use super::letterbox::Letterbox;
 
-/// Two boxes of one class that overlap by more than this are one (intersection over union).
-const IOU_THRESHOLD: f32 = 0.7;
+/// Which boxes count.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Thresholds {
+    /// A score must exceed it, 0..=1.
+    pub confidence: f32,
+    /// Two boxes of one class whose intersection over union exceeds it are one, 0..=1.
+    pub iou: f32,
+}
+
+impl Default for Thresholds {
+    /// What ultralytics predicts with, but for the confidence, which is the stricter one of our users' reference.
+    fn default() -> Self {
+        Self {
+            confidence: 0.5,
+            iou: 0.7,
+        }
+    }
+}
 
 /// The most boxes that are reported.
 const MAX_BOXES: usize = 300;
@@ -25,7 +41,7 @@ pub struct Candidate {
     pub class: usize,
 }
 
-/// The boxes on the photo whose score exceeds `threshold`, best first, at most one for each thing, at most 300.
+/// The boxes on the photo that pass `thresholds`, best first, at most one for each thing, at most 300.
 ///
 /// `letterbox` is the one that made the detector's input from an image with `scale` pixels per pixel of the photo,
 /// `photo` is the size of the photo, `classes` names the classes.
@@ -34,13 +50,13 @@ pub struct Candidate {
 /// When `raw` has no class scores or does not hold `rows * anchors` values.
 pub fn read(
     raw: &RawBoxes,
-    threshold: f32,
+    thresholds: Thresholds,
     letterbox: &Letterbox,
     scale: f64,
     photo: Size,
     classes: &[String],
 ) -> Result<Vec<DetectedBox>, NetworkError> {
-    let survivors = suppress(candidates(raw, threshold)?);
+    let survivors = suppress(candidates(raw, thresholds.confidence)?, thresholds.iou);
     Ok(survivors
         .into_iter()
         .filter_map(|candidate| {
@@ -109,7 +125,7 @@ pub fn candidates(raw: &RawBoxes, threshold: f32) -> Result<Vec<Candidate>, Netw
 }
 
 /// Greedy non-maximum suppression within each class: best first, at most 300.
-pub fn suppress(mut candidates: Vec<Candidate>) -> Vec<Candidate> {
+pub fn suppress(mut candidates: Vec<Candidate>, iou_threshold: f32) -> Vec<Candidate> {
     candidates.sort_by(|a, b| b.score.total_cmp(&a.score));
     let mut kept: Vec<Candidate> = Vec::new();
     for candidate in candidates {
@@ -117,7 +133,7 @@ pub fn suppress(mut candidates: Vec<Candidate>) -> Vec<Candidate> {
             break;
         }
         let same_thing =
-            |other: &Candidate| other.class == candidate.class && overlap(other, &candidate) > IOU_THRESHOLD;
+            |other: &Candidate| other.class == candidate.class && overlap(other, &candidate) > iou_threshold;
         if !kept.iter().any(same_thing) {
             kept.push(candidate);
         }
@@ -184,8 +200,25 @@ mod tests {
         }
     }
 
+    const IOU_THRESHOLD: f32 = 0.7;
+
+    fn confidence(confidence: f32) -> Thresholds {
+        Thresholds {
+            confidence,
+            ..Thresholds::default()
+        }
+    }
+
     fn read_square(raw: &RawBoxes, threshold: f32) -> Vec<DetectedBox> {
-        read(raw, threshold, &identity(), 1.0, SQUARE, &["pitch".to_owned()]).unwrap()
+        read(
+            raw,
+            confidence(threshold),
+            &identity(),
+            1.0,
+            SQUARE,
+            &["pitch".to_owned()],
+        )
+        .unwrap()
     }
 
     #[test]
@@ -270,7 +303,7 @@ mod tests {
         let letterbox = Letterbox::new(image, &shape);
         // The content starts at y = 80; 0.64 input pixels per image pixel, 0.16 per photo pixel.
         let raw = raw(&[&[100.0, 180.0, 300.0, 100.1, 0.9]]);
-        let boxes = read(&raw, 0.5, &letterbox, 0.25, photo, &[]).unwrap();
+        let boxes = read(&raw, confidence(0.5), &letterbox, 0.25, photo, &[]).unwrap();
         assert_eq!(boxes[0].corners, [0, 312, 1562, 937]);
     }
 
@@ -299,7 +332,7 @@ mod tests {
     proptest! {
         #[test]
         fn survivors_are_sorted_and_apart(input in prop::collection::vec(candidate(), 0..60)) {
-            let kept = suppress(input.clone());
+            let kept = suppress(input.clone(), IOU_THRESHOLD);
             prop_assert!(kept.is_sorted_by(|a, b| a.score >= b.score));
             for (i, a) in kept.iter().enumerate() {
                 for b in &kept[i + 1..] {
@@ -313,7 +346,7 @@ mod tests {
                 };
                 prop_assert!(kept.iter().any(covers));
             }
-            prop_assert_eq!(suppress(kept.clone()), kept);
+            prop_assert_eq!(suppress(kept.clone(), IOU_THRESHOLD), kept);
         }
 
         #[test]
@@ -324,7 +357,7 @@ mod tests {
             let anchors = values.len() / 6;
             let raw = RawBoxes { rows: 6, anchors, values: values[..anchors * 6].to_vec() };
             let photo = Size { width: 37, height: 91 };
-            let boxes = read(&raw, threshold, &identity(), 1.0, photo, &[]).unwrap();
+            let boxes = read(&raw, confidence(threshold), &identity(), 1.0, photo, &[]).unwrap();
             for DetectedBox { corners: [x1, y1, x2, y2], confidence, .. } in boxes {
                 prop_assert!(x1 < x2 && x2 <= photo.width && y1 < y2 && y2 <= photo.height);
                 prop_assert!(confidence <= 1.0);
