@@ -6,9 +6,10 @@ mod targets;
 
 use std::io::{self, Write};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Instant;
 
-use engine::{Analysed, Engine, PhotoFailure, PhotoRequest, PhotoSource};
+use engine::{Analysed, Engine, EngineFacts, PhotoFailure, PhotoRequest, PhotoSource};
 use pitch::analysis::Options;
 use serde::Serialize;
 use tokio::task::JoinSet;
@@ -112,6 +113,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Ending> {
         stages: Vec::new(),
         load_ms: Vec::new(),
         largest: 0,
+        ran: None,
     };
     measure.stages.push(Stage {
         name: "process start",
@@ -121,8 +123,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Ending> {
     let cycles = runtime.block_on(measure.all(args, &sampler))?;
     let samples = sampler.finish();
 
-    let facts = measure.engine.stats().facts;
-    let report = measure.report(facts.as_deref(), cycles);
+    let report = measure.report(cycles);
     if let Some(path) = &args.picture {
         let svg = chart::draw(&samples, &report.stages)?;
         std::fs::write(path, svg).map_err(|error| Fatal::output(format!("{}: {error}", path.display())))?;
@@ -146,6 +147,8 @@ struct Measure {
     load_ms: Vec<f64>,
     /// Pixels of the largest photo seen.
     largest: usize,
+    /// What ran.
+    ran: Option<Arc<EngineFacts>>,
 }
 
 impl Measure {
@@ -240,6 +243,7 @@ impl Measure {
                     analysed += 1;
                     let photo = done.analysis.photo;
                     self.largest = self.largest.max(photo.width * photo.height);
+                    self.ran = Some(done.facts);
                 }
                 Err(failure) if failure.permanent => {}
                 Err(failure) => return Err(Fatal::set_up(failure.message).into()),
@@ -255,11 +259,12 @@ impl Measure {
         });
     }
 
-    fn report(&self, facts: Option<&engine::EngineFacts>, cycles: Cycles) -> Report {
+    fn report(&self, cycles: Cycles) -> Report {
         let lanes = self.engine.lanes();
+        let ran = self.ran.as_deref();
         Report {
-            device: facts.map(|facts| facts.device.clone()).unwrap_or_default(),
-            precision: facts.map(engine::EngineFacts::precision).unwrap_or_default(),
+            device: ran.map(|facts| facts.device.clone()).unwrap_or_default(),
+            precision: ran.map(EngineFacts::precision).unwrap_or_default(),
             lanes,
             photos: self.photos.len(),
             largest_photo_pixels: self.largest,

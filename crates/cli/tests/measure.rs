@@ -79,13 +79,14 @@ fn all_memory_comes_back() {
     }
     assert!(resident("busy, at most") > 40 * MB, "the engine is not counted");
     assert!(report["cycles"]["difference"].as_i64().unwrap() <= MB.cast_signed());
+    assert_eq!(report["device"], "cpu");
     assert_eq!(report["load_ms"].as_array().unwrap().len(), 5);
     assert!(fs::read_to_string(picture).unwrap().contains("unloaded"));
 }
 
 #[test]
 fn the_cost_of_analyze_is_measured_against_its_parts() {
-    let output = pitchfleet(&["bench", "--json", "--rounds", "1"])
+    let output = pitchfleet(&["bench", "--json", "--rounds", "1", "--count", "6"])
         .args(photos())
         .output()
         .unwrap();
