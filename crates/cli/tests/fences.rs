@@ -12,6 +12,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("mozjpeg-sys", &["pitch"]),
     ("ort", &["engine"]),
     ("landlock", &["engine"]),
+    ("lapin", &["queue"]),
     ("clap", &["cli"]),
     ("indicatif", &["cli"]),
     ("anyhow", &["cli"]),
@@ -22,6 +23,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("pitch", &[]),
     ("fleet", &["pitch"]),
     ("engine", &["pitch"]),
+    ("queue", &[]),
     ("report", &["pitch", "fleet"]),
     ("cli", &["pitch", "fleet", "engine", "report"]),
 ];
