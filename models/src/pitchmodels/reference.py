@@ -24,7 +24,7 @@ def _rounded(values, digits: int) -> list[float]:
 
 def _detections(model, photo: np.ndarray, side: int, confidence: float, iou_threshold: float) -> list[dict]:
     result = model.predict(
-        photo, imgsz=side, conf=confidence, iou=iou_threshold, device="cpu", half=False, rect=True, verbose=False
+        photo, imgsz=side, conf=confidence, iou=iou_threshold, device="cpu", rect=True, verbose=False
     )[0]
     boxes = result.boxes
     return [

@@ -14,9 +14,12 @@ from . import CLASS_NAMES
 from .classifiers import IMAGENET_MEAN, IMAGENET_STD, INPUT_SIDE, build_classifier
 from .dataset import Prefetch
 from .schedule import Progress, cosine
-from .train_detector import Average
+from .train_detector import Average, stage_side
 
 REPORT_EVERY = 50
+
+STAGES = ((0.8, 128), (1.01, INPUT_SIDE))
+"""Input side until each fraction of the training: most is learnt from small crops, which cost a third."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +32,8 @@ class ClassifierTraining:
     architecture: str = "mobilenet_v2"
     learning_rate: float = 2e-3
     batch: int = 24
-    side: int = INPUT_SIDE
+    stages: tuple[tuple[float, int], ...] = STAGES
+    start_from: Path | None = None
     seed: int = 0
 
 
@@ -64,14 +68,18 @@ def train_classifier(job: ClassifierTraining) -> Path:
     if not crops:
         raise ValueError(f"no crops below {job.data}")
     by_class = [[path for path, label in crops if label == wanted] for wanted in range(len(CLASS_NAMES))]
-    model = build_classifier(job.architecture).to(memory_format=torch.channels_last).train()
+    model = build_classifier(job.architecture)
+    if job.start_from:
+        model.load_state_dict(torch.load(job.start_from, weights_only=True))
+    model = model.to(memory_format=torch.channels_last).train()
     average = Average(model)
     optimiser = torch.optim.AdamW(model.parameters(), lr=job.learning_rate, weight_decay=0.02)
     progress = Progress(time.time() + job.seconds)
+    state = {"side": job.stages[0][1]}
 
     def make() -> tuple[np.ndarray, np.ndarray]:
         labels = rng.integers(0, len(CLASS_NAMES), job.batch)
-        images = [_augmented(by_class[k][rng.integers(len(by_class[k]))], job.side, rng) for k in labels]
+        images = [_augmented(by_class[k][rng.integers(len(by_class[k]))], state["side"], rng) for k in labels]
         return np.stack(images), labels
 
     weights, fraction, losses = job.output / "classifier.pth", 0.0, []
@@ -89,6 +97,7 @@ def train_classifier(job: ClassifierTraining) -> Path:
         average.update(model)
         losses.append(float(loss.detach()))
         fraction = progress.advance()
+        state["side"] = stage_side(job.stages, fraction)
         if step % REPORT_EVERY == 0 or fraction >= 1.0:
             torch.save(average.model.state_dict(), weights)
             recent = float(np.mean(losses[-REPORT_EVERY:]))

@@ -107,7 +107,8 @@ def _optimiser(model: torch.nn.Module) -> torch.optim.Optimizer:
     return torch.optim.AdamW(groups, lr=1e-3, betas=(0.9, 0.999))
 
 
-def _stage_side(stages: tuple[tuple[float, int], ...], progress: float) -> int:
+def stage_side(stages: tuple[tuple[float, int], ...], progress: float) -> int:
+    """The input side at a point of the training."""
     return next((side for until, side in stages if progress < until), stages[-1][1])
 
 
@@ -166,7 +167,7 @@ def train_detector(job: DetectorTraining) -> Path:
         average.update(model)
         shown += np.array([float(part) for part in parts.values()])
         fraction = progress.advance()
-        state["side"] = _stage_side(job.stages, fraction)
+        state["side"] = stage_side(job.stages, fraction)
         state["mosaic"] = 0.5 if fraction < MOSAIC_UNTIL else 0.1
         if step % RESCAN_EVERY == 0:
             state["samples"] = find_samples(job.data)
