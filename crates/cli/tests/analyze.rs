@@ -239,6 +239,39 @@ fn a_folder_becomes_a_report_and_broken_photos_stop_nothing() {
 }
 
 #[test]
+fn a_terminal_gets_a_bar_that_moves() {
+    let day = Day::with_photos(12);
+    day.write("text.jpg", b"This is no photo.");
+    // `script` gives the command a terminal.
+    let line = format!(
+        "{} analyze {} --out {}",
+        env!("CARGO_BIN_EXE_pitchfleet"),
+        day.photos().display(),
+        day.out().display()
+    );
+    let output = Command::new("timeout")
+        .args([
+            "100",
+            "script",
+            "--quiet",
+            "--return",
+            "--command",
+            &line,
+            "/dev/null",
+        ])
+        .env("PITCHFLEET_BUNDLE", demo_bundle())
+        .env("TERM", "xterm")
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    assert_ended(&output, 0);
+    let screen = stdout(&output);
+    for part in ["/13", "photos/s", "1 failed", "12 analysed"] {
+        assert!(screen.contains(part), "{part} is missing in {screen:?}");
+    }
+}
+
+#[test]
 fn failures_can_fail_the_command() {
     let day = Day::with_photos(1);
     day.write("text.jpg", b"This is no photo.");

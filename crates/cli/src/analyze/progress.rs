@@ -64,13 +64,16 @@ impl Progress {
 
     /// A photo that is done.
     pub(super) fn done(&self, result: &PhotoResult) {
-        let mut pace = self.pace.lock().unwrap_or_else(PoisonError::into_inner);
-        pace.done += 1;
+        // Drawing asks for the pace while it holds the bar: never the other way round.
+        let failed = {
+            let mut pace = self.pace.lock().unwrap_or_else(PoisonError::into_inner);
+            pace.done += 1;
+            pace.failed += u64::from(result.outcome == Outcome::Failed);
+            pace.failed
+        };
         if result.outcome == Outcome::Failed {
-            pace.failed += 1;
-            self.bar.set_message(format!("{} failed", pace.failed));
+            self.bar.set_message(format!("{failed} failed"));
         }
-        drop(pace);
         self.bar.inc(1);
     }
 
