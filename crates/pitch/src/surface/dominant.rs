@@ -8,6 +8,8 @@ use crate::RgbImage;
 
 const CLUSTERS: usize = 3;
 const STARTS: usize = 10;
+/// Rounds that every start gets; the best one then goes on for as long as it moves.
+const FIRST_ROUNDS: usize = 4;
 const ROUNDS: usize = 50;
 /// Pixels that are looked at, about.
 const SAMPLE: usize = 1 << 16;
@@ -29,10 +31,11 @@ struct Clustering {
 pub(super) fn dominant(image: &RgbImage) -> [u8; 3] {
     let bins = histogram(image);
     let mut random = SplitMix(0);
-    let clusterings = (0..STARTS).map(|_| lloyd(&bins, seed(&bins, &mut random)));
+    let clusterings = (0..STARTS).map(|_| lloyd(&bins, seed(&bins, &mut random), FIRST_ROUNDS));
     let Some(best) = clusterings.min_by(|a, b| a.inertia.total_cmp(&b.inertia)) else {
         return [0; 3];
     };
+    let best = lloyd(&bins, best.centres, ROUNDS);
     let mut largest = 0;
     for k in 1..CLUSTERS {
         if best.weights[k] > best.weights[largest] {
@@ -102,10 +105,10 @@ fn seed(bins: &[Bin], random: &mut SplitMix) -> [[f64; 3]; CLUSTERS] {
     centres
 }
 
-fn lloyd(bins: &[Bin], mut centres: [[f64; 3]; CLUSTERS]) -> Clustering {
+fn lloyd(bins: &[Bin], mut centres: [[f64; 3]; CLUSTERS], rounds: usize) -> Clustering {
     let mut weights = [0.0; CLUSTERS];
     let mut inertia = 0.0;
-    for _ in 0..ROUNDS {
+    for _ in 0..rounds {
         let mut sums = [[0.0; 3]; CLUSTERS];
         weights = [0.0; CLUSTERS];
         inertia = 0.0;

@@ -35,6 +35,9 @@ pub fn measure(image: &RgbImage) -> (Surface, Maps) {
     SurfaceReader::default().read_with_maps(image)
 }
 
+/// Buffers are kept for crops up to this size: the largest at the default analysis scale.
+const KEPT_PIXELS: usize = 1920 * 1920;
+
 /// Reads surfaces; keeps its buffers from one crop to the next.
 #[derive(Default)]
 pub struct SurfaceReader {
@@ -47,26 +50,26 @@ pub struct SurfaceReader {
 impl SurfaceReader {
     /// The features of `image`. An image without pixels reads as a black one.
     pub fn read(&mut self, image: &RgbImage) -> Surface {
-        self.run(image, |_| ())
+        let surface = self.run(image, |_| ());
+        self.shrink();
+        surface
     }
 
     /// The features of `image`, and the maps behind them.
     pub fn read_with_maps(&mut self, image: &RgbImage) -> (Surface, Maps) {
         let mut grass = Vec::with_capacity(image.width() * image.height());
         let surface = self.run(image, |row| grass.extend_from_slice(row));
-        (
-            surface,
-            Maps {
-                grey: self.grey.clone(),
-                grass,
-                edges: self.edges.plane(image.height()),
-            },
-        )
+        let edges = self.edges.plane(image.height());
+        let grey = std::mem::take(&mut self.grey);
+        self.shrink();
+        (surface, Maps { grey, grass, edges })
     }
 
-    /// Gives the buffers back to the allocator; the next image allocates them anew.
-    pub fn shrink(&mut self) {
-        *self = Self::default();
+    /// Gives the buffers back to the allocator when a crop read at its own size made them large.
+    fn shrink(&mut self) {
+        if self.grey.capacity() > KEPT_PIXELS {
+            *self = Self::default();
+        }
     }
 
     fn run(&mut self, image: &RgbImage, mut grass_row: impl FnMut(&[u8])) -> Surface {
