@@ -83,6 +83,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     detector.add_argument("--side", type=int, help="train at this size alone instead of at growing sizes")
 
+    average = command("average-detectors", _average, "Average the weights of several checkpoints of one training.")
+    average.add_argument("weights", type=Path, nargs="+")
+    average.add_argument("--output", type=Path, required=True)
+
     classifier = command("train-classifier", _train_classifier, "Train a surface classifier on crops.")
     classifier.add_argument("--data", type=Path, required=True)
     classifier.add_argument("--output", type=Path, required=True)
@@ -210,6 +214,12 @@ def _train_detector(options: argparse.Namespace) -> None:
         threads=options.threads,
     )  # fmt: skip
     print(f"wrote {train_detector(job)}")
+
+
+def _average(options: argparse.Namespace) -> None:
+    from .train_detector import average_detectors
+
+    print(f"wrote {average_detectors(options.weights, options.output)}")
 
 
 def _train_classifier(options: argparse.Namespace) -> None:

@@ -14,7 +14,7 @@ from .export import session
 from .pipeline import Detection, Detector, iou, read_photo
 from .train_classifier import find_crops
 
-THRESHOLDS = (0.1, 0.25, 0.35, 0.5)
+THRESHOLDS = (0.1, 0.2, 0.3, 0.4, 0.5)
 LOWEST = 0.05
 
 

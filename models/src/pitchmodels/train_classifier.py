@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -104,4 +105,22 @@ def train_classifier(job: ClassifierTraining) -> Path:
             print(f"step {step}  {fraction:5.1%}  loss {recent:.3f}  crops {len(crops)}", flush=True)
         if fraction >= 1.0:
             break
+    recalibrate(average.model, lambda: torch.from_numpy(make()[0]))
+    torch.save(average.model.state_dict(), weights)
     return weights
+
+
+@torch.no_grad()
+def recalibrate(model: torch.nn.Module, next_batch: Callable[[], torch.Tensor], batches: int = 16) -> None:
+    """Measure the batch norms' statistics again, on crops of the size that the engine uses.
+
+    Those kept while training are mostly of smaller crops, which costs several points of accuracy.
+    """
+    for module in model.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.reset_running_stats()
+            module.momentum = None  # a plain average of all batches
+    model.train()
+    for _ in range(batches):
+        model(next_batch())
+    model.eval()
