@@ -15,7 +15,6 @@ SMALLEST_WORTH_HALVING = 256
 """Elements below which a tensor is left alone: scales, shapes and biases."""
 
 FP16_MAX = 65504.0
-FP16_SMALLEST_NORMAL = 6.2e-5
 
 
 def store_weights_as_fp16(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -38,14 +37,3 @@ def store_weights_as_fp16(model: onnx.ModelProto) -> onnx.ModelProto:
     graph.node.extend(nodes)
     onnx.checker.check_model(model)
     return model
-
-
-def round_weights_like_storage(module) -> None:
-    """Round a PyTorch module's large tensors to fp16 and back, as the stored file does.
-
-    Weights that are fused with batch norm at export time are rounded after the
-    fusion, so apply this to the fused module to compare like with like.
-    """
-    for parameter in module.parameters():
-        if parameter.numel() >= SMALLEST_WORTH_HALVING:
-            parameter.data = parameter.data.half().float()
