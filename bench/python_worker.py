@@ -37,7 +37,7 @@ def session(path):
     return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 
 
-def letterbox(bgr, size=640, stride=32):
+def letterbox(bgr, size, stride=32):
     """Ultralytics' rectangular letterbox. Returns the NCHW tensor, the ratio and the (left, top) padding."""
     height, width = bgr.shape[:2]
     ratio = min(size / height, size / width)
@@ -136,10 +136,13 @@ class Worker:
     def __init__(self, detector, classifier, threshold):
         cv2.setNumThreads(1)
         self.detector, self.classifier, self.threshold = session(detector), session(classifier), threshold
+        # ultralytics writes the size that the model was made for into its metadata: "[640, 640]".
+        metadata = self.detector.get_modelmeta().custom_metadata_map
+        self.image_size = max(json.loads(metadata.get("imgsz", "[640, 640]")))
 
     def analyse(self, path):
         bgr = cv2.imdecode(np.frombuffer(pathlib.Path(path).read_bytes(), np.uint8), cv2.IMREAD_COLOR)
-        tensor, ratio, padding = letterbox(bgr)
+        tensor, ratio, padding = letterbox(bgr, self.image_size)
         output = self.detector.run(None, {self.detector.get_inputs()[0].name: tensor})[0]
         box = best_box(output, ratio, padding, bgr.shape, self.threshold)
         crop = bgr if box is None else bgr[box[1] : box[3], box[0] : box[2]]

@@ -18,6 +18,8 @@ python3 -m pip --version >/dev/null 2>&1 || missing+=(python3-pip)
 if [ "$stage" = test ]; then
     need_command chromium chromium     # the report page is tested in a real browser
     need_library libheif.so.1 libheif1 # HEIC photos
+    # Debian's own start would run a node of the system's; scripts/servers/rabbitmq.sh installs without that.
+    [ "$(id -u)" = 0 ] || [ -x /usr/lib/rabbitmq/bin/rabbitmq-server ] || missing+=(rabbitmq-server)
     [ -e /usr/share/fonts/truetype/dejavu ] || missing+=(fonts-dejavu-core)
 fi
 

@@ -1,10 +1,22 @@
 #!/usr/bin/env bash
-# Runs every test of the workspace, then adds up what the test binaries reported.
+# Starts a RabbitMQ of its own, runs every test of the workspace, then adds up what the test binaries reported.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-log="$(mktemp)"
-trap 'rm -f "$log"' EXIT
+work="$(mktemp -d)"
+log="$work/log"
+stop() {
+    scripts/servers/rabbitmq.sh stop "$work/rabbitmq" || true
+    rm -rf "$work"
+}
+trap stop EXIT
+
+echo "starting RabbitMQ"
+scripts/servers/rabbitmq.sh start "$work/rabbitmq" > "$work/env"
+set -a
+# shellcheck source=/dev/null
+. "$work/env"
+set +a
 PITCHFLEET_ONNXRUNTIME="$(scripts/onnxruntime.sh)"
 export PITCHFLEET_ONNXRUNTIME
 

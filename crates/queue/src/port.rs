@@ -1,4 +1,4 @@
-//! The port: publish, consume, subscribe, depth. Every adapter passes the suite in `tests/suite/conformance.rs`.
+//! The port: publish, consume, subscribe, depth. Every adapter passes the suite in `tests/conformance.rs`.
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU16;
