@@ -11,8 +11,7 @@ need_library() { /sbin/ldconfig -p 2>/dev/null | grep -q "$1" || missing+=("$2")
 
 need_command cc build-essential
 need_command make make
-need_command cmake cmake           # libjpeg-turbo is built from source, with
-need_command nasm nasm             # its SIMD code: without nasm decoding is three times slower
+need_command nasm nasm             # for the JPEG decoder's SIMD code: without it decoding is three times slower
 need_command python3 python3
 python3 -m pip --version >/dev/null 2>&1 || missing+=(python3-pip)
 if [ "$stage" = test ]; then
