@@ -34,13 +34,22 @@ impl Budget {
         }
     }
 
+    /// Takes `bytes` if they are free and nobody waits.
+    pub(crate) fn try_admit(&self, bytes: u64) -> Option<Share<'_>> {
+        let mut state = self.lock();
+        if state.now_serving != state.next_ticket || !self.fits(&state, bytes) {
+            return None;
+        }
+        state.held = state.held.saturating_add(bytes);
+        Some(Share { budget: self, bytes })
+    }
+
     /// Waits until `bytes` are free. What is larger than the whole budget is admitted when it is the only one.
     pub(crate) fn admit(&self, bytes: u64) -> Share<'_> {
         let mut state = self.lock();
         let ticket = state.next_ticket;
         state.next_ticket += 1;
-        while state.now_serving != ticket || (state.held > 0 && state.held.saturating_add(bytes) > self.limit)
-        {
+        while state.now_serving != ticket || !self.fits(&state, bytes) {
             state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
         state.now_serving += 1;
@@ -48,6 +57,10 @@ impl Budget {
         drop(state);
         self.changed.notify_all();
         Share { budget: self, bytes }
+    }
+
+    fn fits(&self, state: &State, bytes: u64) -> bool {
+        state.held == 0 || state.held.saturating_add(bytes) <= self.limit
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -99,23 +112,24 @@ mod tests {
     fn a_large_photo_is_not_overtaken() {
         let budget = Budget::new(100);
         let (sender, order) = mpsc::channel();
-        let first = budget.admit(50);
+        let first = budget.try_admit(50).unwrap();
         thread::scope(|scope| {
             let (budget, large_order) = (&budget, sender.clone());
             scope.spawn(move || {
                 let _share = budget.admit(80);
                 large_order.send("large").unwrap();
             });
-            while budget.lock().next_ticket < 2 {
+            while budget.lock().next_ticket < 1 {
                 thread::yield_now();
             }
             scope.spawn(move || {
                 let _share = budget.admit(1);
                 sender.send("small").unwrap();
             });
-            while budget.lock().next_ticket < 3 {
+            while budget.lock().next_ticket < 2 {
                 thread::yield_now();
             }
+            assert!(budget.try_admit(1).is_none(), "it would overtake");
             assert!(order.recv_timeout(Duration::from_millis(20)).is_err());
             drop(first);
             assert_eq!(order.recv().unwrap(), "large");

@@ -22,8 +22,8 @@ use crate::config::{Device, PrecisionChoice};
 use crate::failure::{EngineError, PhotoFailure};
 use crate::request::EngineFacts;
 
-/// Longest header: an analysis with very many boxes has some hundred kilobytes.
-const MAX_HEADER: u32 = 1 << 20;
+/// Longest header: an analysis in which every anchor of a 1280-pixel detector is a box has about three megabytes.
+const MAX_HEADER: u32 = 8 << 20;
 /// Longest body: a picture of the report at full size.
 const MAX_BODY: u32 = 16 << 20;
 /// Bytes of a photo that go in one frame.
@@ -62,6 +62,8 @@ pub(crate) enum FromEngine {
     LoadFailed(EngineError),
     /// A lane takes a photo in hand. Whoever is in hand when the process dies is a suspect.
     Started { id: u64, lane: usize },
+    /// The lane waits until there is memory for the photo; `Started` comes again.
+    Waits { id: u64 },
     /// One picture of a photo: the body. They come before its `Done`.
     Picture { id: u64, kind: OverlayKind },
     /// A photo is analysed.

@@ -56,8 +56,17 @@ fn load(request: &LoadRequest) -> Result<Loaded, engine::EngineError> {
 struct Obedient;
 
 impl Lane for Obedient {
-    fn cost(&self, _photo: &[u8], _options: &Options) -> u64 {
-        0
+    fn cost(&self, photo: &[u8], _options: &Options) -> u64 {
+        let text = String::from_utf8_lossy(photo);
+        match text.split_once(' ') {
+            Some(("header", "crash")) => std::process::abort(),
+            Some(("header", "hang")) => loop {
+                std::thread::park();
+            },
+            // As much as the whole budget: one after the other.
+            Some(("large", _)) => 64 << 20,
+            _ => 0,
+        }
     }
 
     fn analyse(
@@ -69,7 +78,7 @@ impl Lane for Obedient {
         let (command, argument) = text.split_once(' ').unwrap_or((&text, ""));
         match command {
             "ok" => return Ok((analysis(), Vec::new())),
-            "slow" => {
+            "slow" | "large" => {
                 std::thread::sleep(Duration::from_millis(argument.parse().unwrap()));
                 return Ok((analysis(), Vec::new()));
             }
@@ -222,6 +231,67 @@ async fn a_photo_that_hangs_is_ended_at_its_deadline() {
     let failures: Vec<_> = results.into_iter().filter_map(Result::err).collect();
     assert_eq!(failures.len(), 1, "{failures:?}");
     assert_eq!(failures[0].code, code::ENGINE_TIMEOUT);
+}
+
+#[tokio::test]
+async fn a_header_that_crashes_or_hangs_is_its_photos_fault() {
+    let engine = engine(2, |config| config.photo_deadline = Duration::from_millis(300));
+    for (command, expected) in [
+        ("header crash", code::ENGINE_CRASHED),
+        ("header hang", code::ENGINE_TIMEOUT),
+    ] {
+        let commands = ["ok", command, "ok"];
+        let results = futures_util::future::join_all(commands.map(|c| tell(&engine, c))).await;
+        let [Ok(_), Err(failure), Ok(_)] = &results[..] else {
+            panic!("{command}: {results:?}");
+        };
+        assert_eq!(failure.code, expected, "{}", failure.message);
+    }
+}
+
+#[tokio::test]
+async fn waiting_for_memory_does_not_count_against_the_deadline() {
+    let engine = engine(2, |config| config.photo_deadline = Duration::from_millis(400));
+    let results = futures_util::future::join_all(["large 250"; 4].map(|c| tell(&engine, c))).await;
+    assert!(results.iter().all(Result::is_ok), "{results:?}");
+    assert_eq!(engine.stats().restarts, 0);
+}
+
+/// A photo that is longer than what goes in one frame, and whose end does not come.
+struct Endless;
+
+impl OpenPhoto for Endless {
+    fn open(&self) -> std::pin::Pin<Box<dyn Future<Output = std::io::Result<PhotoReader>> + Send + '_>> {
+        use tokio::io::AsyncReadExt as _;
+        Box::pin(async { Ok(Box::pin(tokio::io::repeat(7).take(u64::MAX)) as PhotoReader) })
+    }
+}
+
+#[tokio::test]
+async fn photos_that_are_given_up_half_sent_harm_no_other() {
+    let engine = engine(2, |_| ());
+    tell(&engine, "ok").await.unwrap();
+    for milliseconds in [1, 2, 3, 5, 8, 13] {
+        let request = PhotoRequest {
+            source: PhotoSource::Open(Arc::new(Endless)),
+            options: Options::default(),
+        };
+        let given_up =
+            tokio::time::timeout(Duration::from_millis(milliseconds), engine.analyse(request)).await;
+        assert!(given_up.is_err());
+        tell(&engine, "ok").await.unwrap();
+    }
+    assert_eq!((engine.stats().restarts, engine.stats().in_flight), (0, 0));
+}
+
+#[tokio::test]
+async fn a_photo_without_end_is_cut_at_the_limit() {
+    let engine = engine(1, |config| config.limits.max_bytes = 1 << 20);
+    let request = PhotoRequest {
+        source: PhotoSource::Open(Arc::new(Endless)),
+        options: Options::default(),
+    };
+    assert_eq!(engine.analyse(request).await.unwrap_err().code, "told");
 }
 
 #[tokio::test]

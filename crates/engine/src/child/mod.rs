@@ -263,9 +263,19 @@ fn work(
     answers: &Answers,
 ) -> Result<(), FrameError> {
     let Job { id, photo, options } = job;
-    let cost = catch_unwind(AssertUnwindSafe(|| lane.cost(&photo, &options))).unwrap_or(0);
-    let share = budget.admit(cost.saturating_add(photo.len() as u64));
+    // From here on the photo is in hand: reading its header, too, is what a hostile one may crash or hang.
     answers.send(&FromEngine::Started { id, lane: number }, &[])?;
+    let cost = catch_unwind(AssertUnwindSafe(|| lane.cost(&photo, &options))).unwrap_or(0);
+    let cost = cost.saturating_add(photo.len() as u64);
+    let share = match budget.try_admit(cost) {
+        Some(share) => share,
+        None => {
+            answers.send(&FromEngine::Waits { id }, &[])?;
+            let share = budget.admit(cost);
+            answers.send(&FromEngine::Started { id, lane: number }, &[])?;
+            share
+        }
+    };
 
     let sha256 = hex(&Sha256::digest(&photo));
     let bytes = photo.len() as u64;
@@ -301,8 +311,18 @@ fn work(
         }
         Err(mut failure) => {
             failure.sha256 = Some(sha256);
+            failure.message = shortened(failure.message);
             answers.send(&FromEngine::Failed { id, failure }, &[])
         }
+    }
+}
+
+/// A panic can quote what it stumbled over, all of it.
+fn shortened(message: String) -> String {
+    const LONGEST: usize = 2000;
+    match message.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{}…", &message[..end]),
+        None => message,
     }
 }
 

@@ -14,7 +14,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::process::{Child, ChildStderr, Command};
-use tokio::sync::{Notify, oneshot, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::time::timeout;
 
 use super::death::Death;
@@ -29,6 +29,8 @@ use crate::suspects::Part;
 const LONGEST_FAREWELL: Duration = Duration::from_secs(5);
 /// Bytes of standard error that are kept: the last ones.
 const LAST_WORDS: usize = 4 << 10;
+/// Frames that wait to be written.
+const FRAMES_AHEAD: usize = 2;
 
 /// A running process.
 #[derive(Debug)]
@@ -36,8 +38,10 @@ pub(super) struct Process {
     facts: Arc<EngineFacts>,
     pid: Option<u32>,
     photo_deadline: Duration,
+    max_bytes: u64,
     next_id: AtomicU64,
-    writer: tokio::sync::Mutex<OwnedWriteHalf>,
+    /// To the task that writes: whoever sends a photo may give it up at any time, and must not leave half a frame.
+    frames: mpsc::Sender<Vec<u8>>,
     ward: Arc<Ward>,
 }
 
@@ -60,8 +64,8 @@ struct Photos {
 /// Somebody who waits for a photo's answer.
 #[derive(Debug)]
 struct Waiting {
-    started: Option<oneshot::Sender<()>>,
-    in_hand: bool,
+    /// Whether a lane has it in hand.
+    in_hand: watch::Sender<bool>,
     pictures: Vec<Picture>,
     answer: oneshot::Sender<Answer>,
 }
@@ -92,7 +96,7 @@ impl Process {
     /// # Errors
     /// When it cannot be spawned, says why it cannot load, ends, or takes too long.
     pub(super) async fn start(config: &EngineConfig, request: &LoadRequest) -> Result<Self, EngineError> {
-        let (child, stream) = spawn(config)
+        let (child, stream) = spawn(config, request.lanes)
             .map_err(|error| failed(format!("the engine process cannot be started: {error}")))?;
         let mut keeper = Keeper::new(child);
         let (read, mut write) = stream.into_split();
@@ -122,12 +126,15 @@ impl Process {
             ended: watch::Sender::new(false),
         });
         tokio::spawn(keeper.keep(reader, ward.clone()));
+        let (frames, to_write) = mpsc::channel(FRAMES_AHEAD);
+        tokio::spawn(write_frames(write, to_write));
         Ok(Self {
             facts: Arc::new(facts),
             pid,
             photo_deadline: config.photo_deadline,
+            max_bytes: config.limits.max_bytes,
             next_id: AtomicU64::new(0),
-            writer: tokio::sync::Mutex::new(write),
+            frames,
             ward,
         })
     }
@@ -151,23 +158,22 @@ impl Process {
             Err(error) => return Outcome::Failed(unreadable(&error)),
         };
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
-        let (answer, mut answered) = oneshot::channel();
-        let (started, has_started) = oneshot::channel();
+        let (answer, answered) = oneshot::channel();
+        let (in_hand, is_in_hand) = watch::channel(false);
         {
             let mut photos = lock(&self.ward.photos);
             if let Some(death) = &photos.death {
                 return Outcome::Died(Part::Waiting, death.clone());
             }
             let waiting = Waiting {
-                started: Some(started),
-                in_hand: false,
+                in_hand,
                 pictures: Vec::new(),
                 answer,
             };
             photos.waiting.insert(id, waiting);
         }
         let mut forget = Forget {
-            ward: &self.ward,
+            process: self,
             id,
             armed: true,
         };
@@ -180,23 +186,12 @@ impl Process {
         match self.send_photo(id, &begin, &mut source).await {
             Ok(()) => {}
             Err(SendError::Source(error)) => {
-                let _ = self.send(&ToEngine::Abandon { id }, &[]).await;
                 return Outcome::Failed(unreadable(&error));
             }
             // The process is gone or going: its keeper will answer.
             Err(SendError::Process) => self.ward.kill.notify_one(),
         }
-        let answer = tokio::select! {
-            answer = &mut answered => answer,
-            Ok(()) = has_started => match timeout(self.photo_deadline, &mut answered).await {
-                Ok(answer) => answer,
-                Err(_) => {
-                    lock(&self.ward.photos).overdue.get_or_insert((id, self.photo_deadline));
-                    self.ward.kill.notify_one();
-                    answered.await
-                }
-            },
-        };
+        let answer = self.await_answer(id, answered, is_in_hand).await;
         forget.armed = false;
         match answer {
             Ok(Answer::Done {
@@ -221,6 +216,29 @@ impl Process {
         }
     }
 
+    /// Waits for the answer; ends the process when the photo is in a lane's hands for longer than the deadline.
+    async fn await_answer(
+        &self,
+        id: u64,
+        mut answered: oneshot::Receiver<Answer>,
+        mut in_hand: watch::Receiver<bool>,
+    ) -> Result<Answer, oneshot::error::RecvError> {
+        loop {
+            let running = *in_hand.borrow_and_update();
+            tokio::select! {
+                answer = &mut answered => return answer,
+                changed = in_hand.changed() => if changed.is_err() {
+                    return answered.await;
+                },
+                () = tokio::time::sleep(self.photo_deadline), if running => {
+                    lock(&self.ward.photos).overdue.get_or_insert((id, self.photo_deadline));
+                    self.ward.kill.notify_one();
+                    return answered.await;
+                }
+            }
+        }
+    }
+
     /// Asks the process to finish and end; makes it when it does not.
     pub(super) async fn shut_down(&self) {
         let mut ended = self.ward.ended.subscribe();
@@ -238,6 +256,7 @@ impl Process {
     async fn send_photo(&self, id: u64, begin: &ToEngine, source: &mut PhotoReader) -> Result<(), SendError> {
         self.send(begin, &[]).await.map_err(|_| SendError::Process)?;
         let mut chunk = vec![0; CHUNK];
+        let mut sent = 0;
         loop {
             let length = fill(source, &mut chunk).await.map_err(SendError::Source)?;
             if length > 0 {
@@ -245,7 +264,9 @@ impl Process {
                     .await
                     .map_err(|_| SendError::Process)?;
             }
-            if length < chunk.len() {
+            sent += length as u64;
+            // Past the limit the decoder refuses the photo whatever follows.
+            if length < chunk.len() || sent > self.max_bytes {
                 return self
                     .send(&ToEngine::End { id }, &[])
                     .await
@@ -255,14 +276,10 @@ impl Process {
     }
 
     async fn send(&self, header: &ToEngine, body: &[u8]) -> Result<(), FrameError> {
-        let head = frames::head(header, body.len())?;
-        let mut writer = self.writer.lock().await;
-        let frame = async {
-            writer.write_all(&head).await?;
-            writer.write_all(body).await
-        };
-        // A process that hangs stops reading; then the kill of the one who noticed ends this write.
-        Ok(frame.await?)
+        let mut frame = frames::head(header, body.len())?;
+        frame.extend_from_slice(body);
+        let gone = |_| std::io::Error::from(std::io::ErrorKind::BrokenPipe);
+        Ok(self.frames.send(frame).await.map_err(gone)?)
     }
 }
 
@@ -277,17 +294,35 @@ enum SendError {
     Process,
 }
 
-/// Takes a photo off the list when nobody waits for it any more.
+/// Writes whole frames until there are no more, or nobody reads them.
+async fn write_frames(mut write: OwnedWriteHalf, mut frames: mpsc::Receiver<Vec<u8>>) {
+    while let Some(frame) = frames.recv().await {
+        if write.write_all(&frame).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Takes a photo off the list when nobody waits for it any more, here and in the process.
 struct Forget<'a> {
-    ward: &'a Ward,
+    process: &'a Process,
     id: u64,
     armed: bool,
 }
 
 impl Drop for Forget<'_> {
     fn drop(&mut self) {
-        if self.armed {
-            lock(&self.ward.photos).waiting.remove(&self.id);
+        if !self.armed {
+            return;
+        }
+        lock(&self.process.ward.photos).waiting.remove(&self.id);
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else {
+            return;
+        };
+        if let Ok(frame) = frames::head(&ToEngine::Abandon { id: self.id }, 0) {
+            let frames = self.process.frames.clone();
+            // Behind whatever of the photo waits to be written.
+            runtime.spawn(async move { frames.send(frame).await });
         }
     }
 }
@@ -351,7 +386,7 @@ async fn load(
     Ok(answer)
 }
 
-fn spawn(config: &EngineConfig) -> std::io::Result<(Child, UnixStream)> {
+fn spawn(config: &EngineConfig, lanes: usize) -> std::io::Result<(Child, UnixStream)> {
     let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
     ours.set_nonblocking(true)?;
     let program = match &config.program {
@@ -363,7 +398,7 @@ fn spawn(config: &EngineConfig) -> std::io::Result<(Child, UnixStream)> {
     command
         .args(&config.arguments)
         .env_clear()
-        .envs(environment())
+        .envs(environment(lanes))
         .current_dir("/")
         .stdin(Stdio::from(OwnedFd::from(theirs)))
         .stdout(Stdio::null())
@@ -374,13 +409,15 @@ fn spawn(config: &EngineConfig) -> std::io::Result<(Child, UnixStream)> {
     Ok((command.spawn()?, UnixStream::from_std(ours)?))
 }
 
-/// No variable of the parent's but where to find CUDA's libraries; and glibc's allocator made to give memory back: large
-/// blocks are mapped each for itself, and lanes share arenas.
-fn environment() -> Vec<(&'static str, OsString)> {
+/// No variable of the parent's but where to find CUDA's libraries; and how glibc's allocator is to behave. Left alone it
+/// makes an arena for each lane, none of which gives back what another could use. Blocks from 32 MB on (its greatest
+/// threshold) are mapped each for itself: below it that costs more time, in page faults, than the networks' arithmetic
+/// (figures in `docs/benchmarks.md`).
+fn environment(lanes: usize) -> Vec<(&'static str, OsString)> {
     let mut variables: Vec<(&'static str, OsString)> = vec![
-        ("MALLOC_ARENA_MAX", "2".into()),
-        ("MALLOC_MMAP_THRESHOLD_", "1048576".into()),
-        ("MALLOC_TRIM_THRESHOLD_", "1048576".into()),
+        ("MALLOC_ARENA_MAX", lanes.div_ceil(4).to_string().into()),
+        ("MALLOC_MMAP_THRESHOLD_", (32 << 20).to_string().into()),
+        ("MALLOC_TRIM_THRESHOLD_", (128 << 20).to_string().into()),
     ];
     variables.extend(std::env::var_os("LD_LIBRARY_PATH").map(|folders| ("LD_LIBRARY_PATH", folders)));
     variables
@@ -416,7 +453,7 @@ impl Keeper {
         let overdue = photos.overdue.map(|(id, _)| id);
         photos.death = Some(death.clone());
         for (id, waiting) in photos.waiting.drain() {
-            let part = match (waiting.in_hand, overdue) {
+            let part = match (*waiting.in_hand.borrow(), overdue) {
                 (false, _) => Part::Waiting,
                 (true, Some(overdue)) if overdue != id => Part::Bystander,
                 (true, _) => Part::InHand,
@@ -460,9 +497,13 @@ async fn answers(reader: &mut BufReader<OwnedReadHalf>, ward: &Ward) {
         let mut photos = lock(&ward.photos);
         match message {
             FromEngine::Started { id, .. } => {
-                if let Some(waiting) = photos.waiting.get_mut(&id) {
-                    waiting.in_hand = true;
-                    waiting.started.take().map(|started| started.send(()));
+                if let Some(waiting) = photos.waiting.get(&id) {
+                    waiting.in_hand.send_replace(true);
+                }
+            }
+            FromEngine::Waits { id } => {
+                if let Some(waiting) = photos.waiting.get(&id) {
+                    waiting.in_hand.send_replace(false);
                 }
             }
             FromEngine::Picture { id, kind } => {
