@@ -5,7 +5,7 @@ use std::path::Path;
 use ort::environment::Environment;
 use ort::ep::{self, ExecutionProvider as _, ExecutionProviderDispatch};
 use ort::session::Session;
-use ort::session::builder::{GraphOptimizationLevel, PrepackedWeights, SessionBuilder};
+use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 use ort::value::{Tensor, ValueType};
 use pitch::networks::{DetectorShape, NetworkError, Networks, Planes, RawBoxes};
 
@@ -60,14 +60,14 @@ pub(crate) enum Place {
     Cuda(u32),
 }
 
-/// Makes sessions of the same two models; on the CPU they share the weights that ONNX Runtime rearranges at loading.
+/// Makes sessions of the same two models. Sharing `PrepackedWeights` among them was tried: it changed neither memory nor
+/// time.
 pub(crate) struct Loader<'a> {
     pub(crate) runtime: &'a Runtime,
     pub(crate) place: Place,
     pub(crate) detector: &'a [u8],
     pub(crate) classifier: &'a [u8],
     pub(crate) classes: &'a [String],
-    weights: [PrepackedWeights; 2],
 }
 
 impl<'a> Loader<'a> {
@@ -78,14 +78,12 @@ impl<'a> Loader<'a> {
         classifier: &'a [u8],
         classes: &'a [String],
     ) -> Self {
-        let weights = [PrepackedWeights::new(), PrepackedWeights::new()];
         Self {
             runtime,
             place,
             detector,
             classifier,
             classes,
-            weights,
         }
     }
 
@@ -95,8 +93,8 @@ impl<'a> Loader<'a> {
     /// [`EngineErrorKind::ModelCorrupt`] when ONNX Runtime does not read a model, or it is not of the kind expected;
     /// [`EngineErrorKind::DeviceUnavailable`] when the card does not take it.
     pub(crate) fn load(&self) -> Result<Sessions, EngineError> {
-        let detector = self.session("detector", self.detector, &self.weights[0])?;
-        let classifier = self.session("classifier", self.classifier, &self.weights[1])?;
+        let detector = self.session("detector", self.detector)?;
+        let classifier = self.session("classifier", self.classifier)?;
         let shape = detector_shape(&detector, self.classes).map_err(|reason| {
             EngineError::new(EngineErrorKind::ModelCorrupt, format!("the detector {reason}"))
         })?;
@@ -107,17 +105,17 @@ impl<'a> Loader<'a> {
         })
     }
 
-    fn session(&self, name: &str, model: &[u8], weights: &PrepackedWeights) -> Result<Session, EngineError> {
+    fn session(&self, name: &str, model: &[u8]) -> Result<Session, EngineError> {
         let kind = match self.place {
             Place::Cpu => EngineErrorKind::ModelCorrupt,
             Place::Cuda(_) => EngineErrorKind::DeviceUnavailable,
         };
-        self.options(weights)
+        self.options()
             .and_then(|mut builder| builder.commit_from_memory(model))
             .map_err(|error| EngineError::new(kind, format!("ONNX Runtime cannot load the {name}: {error}")))
     }
 
-    fn options(&self, weights: &PrepackedWeights) -> ort::Result<SessionBuilder> {
+    fn options(&self) -> ort::Result<SessionBuilder> {
         let builder = Session::builder(&self.runtime.environment)?
             .with_intra_threads(1)?
             .with_inter_threads(1)?
@@ -126,16 +124,13 @@ impl<'a> Loader<'a> {
             .with_optimization_level(GraphOptimizationLevel::All)?
             // A pattern is kept for every input size that was ever seen, and photos come in all of them.
             .with_memory_pattern(false)?;
-        let builder = match self.place {
-            Place::Cpu => builder.with_prepacked_weights(weights)?,
-            Place::Cuda(_) => builder,
-        };
         Ok(builder.with_execution_providers([self.provider()])?)
     }
 
     fn provider(&self) -> ExecutionProviderDispatch {
         match self.place {
-            // The arena keeps the largest activations for good, and does not make single-threaded runs faster.
+            // The arena keeps the largest activations for good, and with the allocator as `handle` sets it runs are as
+            // fast without.
             Place::Cpu => ep::CPU::default().with_arena_allocator(false).build(),
             Place::Cuda(card) => ep::CUDA::default()
                 .with_device_id(i32::try_from(card).unwrap_or(i32::MAX))
