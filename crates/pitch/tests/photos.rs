@@ -143,7 +143,6 @@ fn scaled_reads_show_the_same_scene() {
     for (name, upright) in [
         ("large420.jpg", "large420.jpg"),
         ("large422_turned6.jpg", "large422_turned6.jpg"),
-        ("turned8.jpg", "turned8.jpg"),
     ] {
         let whole = read(upright);
         let (width, height) = (whole.width(), whole.height());

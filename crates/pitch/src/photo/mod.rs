@@ -124,8 +124,8 @@ impl Photo<'_> {
         &self.header
     }
 
-    /// The whole photo, upright, as small as it can be had with its longer side still at least `at_least` pixels. The
-    /// photo keeps it: a second call costs nothing. [`Header::overview_side`] says what to ask for.
+    /// The whole photo, upright: at its own size when that is decoded anyway, else as small as the DCT scale gives it with
+    /// its longer side still at least `at_least` pixels. The photo keeps it: a second call costs nothing. [`Header::overview_side`] says what to ask for.
     ///
     /// # Errors
     /// [`PhotoErrorKind::Truncated`], [`PhotoErrorKind::Corrupt`], [`PhotoErrorKind::DecodeTimeout`],
@@ -133,19 +133,18 @@ impl Photo<'_> {
     pub fn overview(&mut self, at_least: usize) -> Result<Overview<'_>, PhotoError> {
         let longer = self.header.width().max(self.header.height());
         let divisor = if self.header.kept_whole() {
-            (longer / at_least.max(1)).max(1)
+            // The detector then sees the very pixels that it would be given by the reference.
+            1
         } else {
             jpeg_denominator(longer, at_least) as usize
         };
         let (image, divisor) = if divisor == 1 {
             (self.whole()?, 1)
         } else {
-            if self.overview.as_ref().is_none_or(|(_, made)| *made != divisor) {
-                let image = match self.jpeg_source() {
-                    Some(source) if !self.header.kept_whole() => source.decode(divisor as u32)?,
-                    _ => averaged(self.whole()?, divisor),
-                };
-                self.overview = Some((image, divisor));
+            if self.overview.as_ref().is_none_or(|(_, made)| *made != divisor)
+                && let Some(source) = self.jpeg_source()
+            {
+                self.overview = Some((source.decode(divisor as u32)?, divisor));
             }
             match &self.overview {
                 Some((image, divisor)) => (image, *divisor),
@@ -265,38 +264,4 @@ fn crop_image(
         builder.push_row(&image.row(y)[x1 * 3..x2 * 3]);
     }
     builder.finish()
-}
-
-/// Averages blocks of `divisor` x `divisor` pixels; blocks at the right and bottom edges may be smaller.
-fn averaged(image: &RgbImage, divisor: usize) -> RgbImage {
-    let (width, height) = (image.width().div_ceil(divisor), image.height().div_ceil(divisor));
-    let mut out = RgbImage::black(width, height);
-    let mut sums = vec![0_u32; width * 3];
-    for y in 0..height {
-        let rows = y * divisor..((y + 1) * divisor).min(image.height());
-        let count = rows.len();
-        sums.fill(0);
-        for row in rows {
-            for (sum, block) in sums.chunks_exact_mut(3).zip(image.row(row).chunks(divisor * 3)) {
-                for pixel in block.chunks_exact(3) {
-                    for (sum, &sample) in sum.iter_mut().zip(pixel) {
-                        *sum += u32::from(sample);
-                    }
-                }
-            }
-        }
-        for (x, (out, sum)) in out
-            .row_mut(y)
-            .chunks_exact_mut(3)
-            .zip(sums.chunks_exact(3))
-            .enumerate()
-        {
-            let columns = divisor.min(image.width() - x * divisor);
-            let area = (columns * count) as u32;
-            for (out, &sum) in out.iter_mut().zip(sum) {
-                *out = ((sum + area / 2) / area) as u8;
-            }
-        }
-    }
-    out
 }

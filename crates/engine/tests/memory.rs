@@ -1,0 +1,69 @@
+//! Memory over many loads and unloads. A file of its own: tests that run beside it would count as its memory.
+
+#![expect(clippy::unwrap_used, reason = "the functions beside the tests may fail, too")]
+
+use std::ffi::OsString;
+use std::fs;
+use std::num::NonZeroUsize;
+use std::path::Path;
+
+use engine::{Engine, EngineConfig, PhotoRequest, PhotoSource};
+use pitch::analysis::Options;
+
+/// The child's side: not a test of its own.
+#[test]
+#[ignore = "run by the other test as the engine process"]
+fn as_child() {
+    let code = engine::child::run();
+    assert_eq!(
+        format!("{code:?}"),
+        format!("{:?}", std::process::ExitCode::SUCCESS)
+    );
+}
+
+/// Resident bytes of this process that are not files of its own executable.
+fn own_memory() -> i64 {
+    let rollup = fs::read_to_string("/proc/self/smaps_rollup").unwrap();
+    let line = rollup
+        .lines()
+        .find(|line| line.starts_with("Private_Dirty:"))
+        .unwrap();
+    line.split_whitespace().nth(1).unwrap().parse::<i64>().unwrap() * 1024
+}
+
+#[tokio::test]
+async fn fifty_loads_and_unloads_leave_nothing() {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut config = EngineConfig::new(here.join("../../bundles/demo"));
+    config.program = Some(std::env::current_exe().unwrap());
+    config.arguments = [
+        "--exact",
+        "as_child",
+        "--ignored",
+        "--nocapture",
+        "--test-threads=1",
+    ]
+    .map(OsString::from)
+    .into();
+    config.lanes = NonZeroUsize::new(1);
+    let engine = Engine::new(config).unwrap();
+    let photo = here.join("../pitch/tests/photos/large420.jpg");
+    let mut after_first = None;
+    for _ in 0..50 {
+        let request = PhotoRequest {
+            source: PhotoSource::File(photo.clone()),
+            options: Options::default(),
+        };
+        engine.analyse(request).await.unwrap();
+        let pid = engine.stats().pid.unwrap();
+        engine.stop().await;
+        assert!(!Path::new(&format!("/proc/{pid}")).exists());
+        after_first.get_or_insert_with(own_memory);
+    }
+    let growth = own_memory() - after_first.unwrap();
+    assert!(
+        growth <= 1 << 20,
+        "{growth} bytes more after 50 cycles than after the first"
+    );
+    assert_eq!(engine.stats().loads, 50);
+}
