@@ -20,6 +20,11 @@ if [ "$stage" = test ]; then
     # Debian's own start would run a node of the system's; scripts/servers/rabbitmq.sh installs without that.
     [ "$(id -u)" = 0 ] || [ -x /usr/lib/rabbitmq/bin/rabbitmq-server ] || missing+=(rabbitmq-server)
     [ -e /usr/share/fonts/truetype/dejavu ] || missing+=(fonts-dejavu-core)
+    if ! scripts/servers/garage.sh installed; then # the S3 server of the tests is built from source, once
+        need_command cmake cmake
+        need_command protoc protobuf-compiler
+        need_command pkg-config pkg-config
+    fi
 fi
 
 if [ "${#missing[@]}" -gt 0 ]; then
@@ -41,3 +46,6 @@ if ! command -v cargo >/dev/null 2>&1; then
 fi
 
 scripts/onnxruntime.sh >/dev/null
+if [ "$stage" = test ]; then
+    scripts/servers/garage.sh install
+fi

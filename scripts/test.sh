@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Starts a RabbitMQ of its own, runs every test of the workspace, then adds up what the test binaries reported.
+# Starts a RabbitMQ and an S3 server of its own, runs every test of the workspace, then adds up what the test binaries
+# reported.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -7,12 +8,14 @@ work="$(mktemp -d)"
 log="$work/log"
 stop() {
     scripts/servers/rabbitmq.sh stop "$work/rabbitmq" || true
+    scripts/servers/garage.sh stop "$work/garage" || true
     rm -rf "$work"
 }
 trap stop EXIT
 
-echo "starting RabbitMQ"
-scripts/servers/rabbitmq.sh start "$work/rabbitmq" > "$work/env"
+echo "starting RabbitMQ and Garage"
+scripts/servers/rabbitmq.sh start "$work/rabbitmq" --management > "$work/env"
+scripts/servers/garage.sh start "$work/garage" >> "$work/env"
 set -a
 # shellcheck source=/dev/null
 . "$work/env"

@@ -122,7 +122,7 @@ start() {
 # The port mapper stays behind when its node ends; this one serves no other node.
 end_epmd() { epmd -port "$ERL_EPMD_PORT" -kill >/dev/null 2>&1 || true; }
 
-await_exit() { tail --pid="$1" -f /dev/null; }
+await_exit() { tail --sleep-interval=0.1 --pid="$1" -f /dev/null; }
 
 stop() {
     [ -f "$dir/node.env" ] || return 0

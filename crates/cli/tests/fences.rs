@@ -13,6 +13,8 @@ const HOMES: &[(&str, &[&str])] = &[
     ("ort", &["engine"]),
     ("landlock", &["engine"]),
     ("lapin", &["queue"]),
+    ("aws-sdk-s3", &["store"]),
+    ("aws-config", &["store"]),
     ("clap", &["cli"]),
     ("indicatif", &["cli"]),
     ("anyhow", &["cli"]),
@@ -24,6 +26,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("fleet", &["pitch"]),
     ("engine", &["pitch"]),
     ("queue", &[]),
+    ("store", &[]),
     ("report", &["pitch", "fleet"]),
     ("cli", &["pitch", "fleet", "engine", "report"]),
 ];

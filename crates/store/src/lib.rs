@@ -1,0 +1,14 @@
+//! Where photos and results lie: a bucket, or a folder on one machine.
+//!
+//! [`Store`] is the port; [`S3Store`] and [`FolderStore`] are its adapters, held to the same behaviour by one conformance
+//! suite (`tests/conformance.rs`). The only home of `aws-sdk-s3`.
+
+mod error;
+mod folder;
+mod port;
+mod s3;
+
+pub use error::{StoreError, StoreErrorKind};
+pub use folder::FolderStore;
+pub use port::{ByteStream, Object, ObjectInfo, Page, PresignedPut, Store};
+pub use s3::{S3Config, S3Store};
