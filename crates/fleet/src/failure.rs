@@ -34,11 +34,17 @@ pub enum FailureCode {
     EngineUnavailable,
     /// The engine was stopped while the photo was in hand; not the photo's fault.
     EngineStopped,
+    /// There is no object under the photo's key: it was not uploaded, or removed since.
+    NotFound,
+    /// The photo's bucket refuses to hand it out.
+    AccessDenied,
+    /// Tries did not help, or the broker gave up on the job; the message says what the last one said.
+    GaveUp,
 }
 
 impl FailureCode {
     /// Every code.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 16] = [
         Self::Unreadable,
         Self::ZipCorrupt,
         Self::ZipEncrypted,
@@ -52,6 +58,9 @@ impl FailureCode {
         Self::InferenceFailed,
         Self::EngineUnavailable,
         Self::EngineStopped,
+        Self::NotFound,
+        Self::AccessDenied,
+        Self::GaveUp,
     ];
 
     /// The code on the wire.
@@ -70,6 +79,9 @@ impl FailureCode {
             Self::InferenceFailed => "inference_failed",
             Self::EngineUnavailable => "engine_unavailable",
             Self::EngineStopped => "engine_stopped",
+            Self::NotFound => "not_found",
+            Self::AccessDenied => "access_denied",
+            Self::GaveUp => "gave_up",
         }
     }
 

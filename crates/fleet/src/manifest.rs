@@ -4,6 +4,7 @@ use pitch::analysis::{ALGORITHM_VERSION, Options};
 use serde::{Deserialize, Serialize};
 
 use crate::canonical::canonical_digest;
+use crate::ids::Tenant;
 use crate::result::Digest;
 
 /// The value of [`Manifest::schema`].
@@ -16,6 +17,12 @@ pub struct Manifest {
     pub schema: String,
     /// Id of the batch, a ULID.
     pub id: String,
+    /// Whose it is.
+    #[serde(default)]
+    pub tenant: Tenant,
+    /// For people: a match, a ground, a day.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
     /// When it was submitted, RFC 3339, UTC.
     pub created_at: String,
     /// Version of the program that wrote it.
@@ -28,6 +35,13 @@ pub struct Manifest {
     pub digest: Digest,
     /// Where the photos come from.
     pub source: Source,
+    /// URL that is told when the batch is finished.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub webhook: Option<String>,
+    /// `sha256:…` over the canonical JSON of the request that made it, so that a request with the same
+    /// `Idempotency-Key` and another body is told apart from one that is sent again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_digest: Option<String>,
 }
 
 /// What a batch chooses.
@@ -97,6 +111,32 @@ pub enum Source {
         /// As they were given, bytes that are not UTF-8 percent-encoded.
         paths: Vec<String>,
     },
+    /// Every photo below a prefix of a bucket.
+    Prefix {
+        /// The bucket.
+        bucket: String,
+        /// What the keys begin with.
+        prefix: String,
+    },
+    /// Photos by key; `items.ndjson` is written at submission.
+    Keys {
+        /// The bucket.
+        bucket: String,
+    },
+    /// Photos that clients uploaded below the batch.
+    Upload,
+}
+
+impl Source {
+    /// The source in words, as a heading.
+    pub fn title(&self) -> String {
+        match self {
+            Self::Paths { paths, .. } => paths.join(" "),
+            Self::Prefix { bucket, prefix } => format!("{bucket}/{prefix}"),
+            Self::Keys { bucket } => bucket.clone(),
+            Self::Upload => "uploaded photos".to_owned(),
+        }
+    }
 }
 
 /// One photo of a batch: a line of `items.ndjson`.
@@ -106,12 +146,19 @@ pub struct Item {
     pub index: u64,
     /// Key in the bucket or path.
     pub key: String,
+    /// The bucket, of a photo that is not in the fleet's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bucket: Option<String>,
     /// Size of the file in bytes; absent when it could not be asked for.
     pub size: Option<u64>,
     /// Changes when the content does: an ETag, or a file's time of modification.
     pub etag: Option<String>,
     /// Pitch, end or session of play.
     pub group: Option<String>,
+    /// SHA-256 of its bytes, hexadecimal, where the client said so: enough to look for an earlier result, not to
+    /// trust it for anything else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<String>,
     /// The photo lies inside an archive.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub archive: Option<ArchiveEntry>,
@@ -175,6 +222,8 @@ mod tests {
         let item = Item {
             index: 3,
             key: "day-1/a.jpg".into(),
+            bucket: None,
+            sha256: None,
             size: Some(5),
             etag: Some("x".into()),
             group: None,

@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use fleet::ids::Tenant;
 use fleet::layout;
 use fleet::manifest::{BatchOptions, BundleRef, MANIFEST_SCHEMA, Manifest, Source};
 use ulid::Ulid;
@@ -46,10 +47,13 @@ impl Draft {
             ))
         })?;
         if earlier.source != source {
-            let Source::Paths { folder, paths } = &earlier.source;
+            let whence = match &earlier.source {
+                Source::Paths { folder, .. } => format!(", in {folder}"),
+                _ => String::new(),
+            };
             return Err(Fatal::usage(format!(
-                "{root} holds the analysis of other photos ({}, in {folder}): choose another folder with --out",
-                paths.join(" ")
+                "{root} holds the analysis of other photos ({}{whence}): choose another folder with --out",
+                earlier.source.title()
             )));
         }
         Ok(Self {
@@ -81,12 +85,16 @@ impl Draft {
         let manifest = Manifest {
             schema: MANIFEST_SCHEMA.to_owned(),
             id,
+            tenant: Tenant::local(),
+            name: None,
             created_at,
             program: env!("CARGO_PKG_VERSION").to_owned(),
             digest: options.result_digest(&bundle.digest),
             options,
             bundle,
             source: self.source,
+            webhook: None,
+            request_digest: None,
         };
         let mut text =
             serde_json::to_vec_pretty(&manifest).map_err(|error| Fatal::output(error.to_string()))?;

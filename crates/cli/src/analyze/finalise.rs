@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use engine::bundle::Bundle;
 use fleet::layout;
-use fleet::manifest::{Manifest, Source};
+use fleet::manifest::Manifest;
 use fleet::result::PhotoResult;
 use pitch::verdict::{Verdict, VerdictBuilder};
 use report::{About, HtmlReport, ReportError, ResultsNdjson, SummaryCsv};
@@ -86,7 +86,6 @@ fn end(mut file: Partial, fault: Option<ReportError>) -> Result<(), Fatal> {
 }
 
 fn about(manifest: &Manifest, bundle: &Bundle, wall_seconds: f64) -> About {
-    let Source::Paths { paths, .. } = &manifest.source;
     let models = bundle.manifest();
     let mut licences = vec![
         models.detector.licence.as_str(),
@@ -101,7 +100,7 @@ fn about(manifest: &Manifest, bundle: &Bundle, wall_seconds: f64) -> About {
         );
     }
     About {
-        title: paths.join(" "),
+        title: manifest.source.title(),
         batch: manifest.id.clone(),
         created_at: batch::rfc3339(SystemTime::now()),
         program: format!("pitchfleet {}", manifest.program),

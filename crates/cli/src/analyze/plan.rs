@@ -75,9 +75,11 @@ pub(crate) fn plan(out: &OutDir, sources: &Sources) -> Result<Plan, WriteError> 
         let item = Item {
             index: entry.index,
             key: found.key,
+            bucket: None,
             size: found.size,
             etag: found.etag,
             group: found.group,
+            sha256: None,
             archive: found.archive,
         };
         let line = serde_json::to_string(&item).unwrap_or_default();
