@@ -3,11 +3,13 @@
 //! [`Store`] is the port; [`S3Store`] and [`FolderStore`] are its adapters, held to the same behaviour by one conformance
 //! suite (`tests/conformance.rs`). The only home of `aws-sdk-s3`.
 
+mod buckets;
 mod error;
 mod folder;
 mod port;
 mod s3;
 
+pub use buckets::Buckets;
 pub use error::{StoreError, StoreErrorKind};
 pub use folder::FolderStore;
 pub use port::{ByteStream, Object, ObjectInfo, Page, PresignedPut, Store};
