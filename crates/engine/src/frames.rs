@@ -60,6 +60,8 @@ pub(crate) enum FromEngine {
     Ready(EngineFacts),
     /// Not loaded; the process ends.
     LoadFailed(EngineError),
+    /// A lane could not be prepared; the others go on.
+    LaneFailed { lane: usize, error: EngineError },
     /// A lane takes a photo in hand. Whoever is in hand when the process dies is a suspect.
     Started { id: u64, lane: usize },
     /// The lane waits until there is memory for the photo; `Started` comes again.

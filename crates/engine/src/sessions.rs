@@ -18,6 +18,7 @@ const DEFAULT_IMAGE_SIZE: usize = 640;
 const DEFAULT_STRIDE: usize = 32;
 
 /// A loaded ONNX Runtime library.
+#[derive(Clone)]
 pub(crate) struct Runtime {
     environment: Environment,
 }
@@ -62,29 +63,22 @@ pub(crate) enum Place {
 
 /// Makes sessions of the same two models. Sharing `PrepackedWeights` among them was tried: it changed neither memory nor
 /// time.
-pub(crate) struct Loader<'a> {
-    pub(crate) runtime: &'a Runtime,
+pub(crate) struct Loader {
+    pub(crate) runtime: Runtime,
     pub(crate) place: Place,
-    pub(crate) detector: &'a [u8],
-    pub(crate) classifier: &'a [u8],
-    pub(crate) classes: &'a [String],
+    /// The model files' bytes.
+    pub(crate) detector: Vec<u8>,
+    pub(crate) classifier: Vec<u8>,
+    /// The detector's.
+    pub(crate) classes: Vec<String>,
 }
 
-impl<'a> Loader<'a> {
-    pub(crate) fn new(
-        runtime: &'a Runtime,
-        place: Place,
-        detector: &'a [u8],
-        classifier: &'a [u8],
-        classes: &'a [String],
-    ) -> Self {
-        Self {
-            runtime,
-            place,
-            detector,
-            classifier,
-            classes,
-        }
+impl Loader {
+    /// Bytes of address space that [`load`](Self::load) may take: a file of 16-bit weights becomes its parsed form, 32-bit
+    /// weights and their packed copy, which is six times the file.
+    pub(crate) fn cost(&self) -> u64 {
+        let files = (self.detector.len() + self.classifier.len()) as u64;
+        files.saturating_mul(8).saturating_add(64 << 20)
     }
 
     /// Sessions of both networks.
@@ -93,9 +87,9 @@ impl<'a> Loader<'a> {
     /// [`EngineErrorKind::ModelCorrupt`] when ONNX Runtime does not read a model, or it is not of the kind expected;
     /// [`EngineErrorKind::DeviceUnavailable`] when the card does not take it.
     pub(crate) fn load(&self) -> Result<Sessions, EngineError> {
-        let detector = self.session("detector", self.detector)?;
-        let classifier = self.session("classifier", self.classifier)?;
-        let shape = detector_shape(&detector, self.classes).map_err(|reason| {
+        let detector = self.session("detector", &self.detector)?;
+        let classifier = self.session("classifier", &self.classifier)?;
+        let shape = detector_shape(&detector, &self.classes).map_err(|reason| {
             EngineError::new(EngineErrorKind::ModelCorrupt, format!("the detector {reason}"))
         })?;
         Ok(Sessions {

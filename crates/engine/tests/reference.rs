@@ -192,6 +192,22 @@ async fn boxes_and_probabilities_are_those_of_pytorch() {
     assert!(found > 0, "no photo of the fixture shows a pitch");
 }
 
+/// ONNX Runtime from 1.29 on writes what it runs into a database in the user's home, and sends it.
+#[tokio::test]
+async fn the_library_keeps_no_records_of_its_own() {
+    let engine = Engine::new(config(&demo())).unwrap();
+    engine.load().await.unwrap();
+    let open = format!("/proc/{}/fd", engine.stats().pid.unwrap());
+    for entry in fs::read_dir(open).unwrap() {
+        let target = fs::read_link(entry.unwrap().path()).unwrap();
+        let target = target.display().to_string();
+        let expected = ["socket:", "pipe:", "/dev/null"]
+            .iter()
+            .any(|kind| target.starts_with(kind));
+        assert!(expected, "{target}");
+    }
+}
+
 /// Copies the demo bundle, so that it can be spoiled.
 fn copy_of_demo() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();

@@ -1,6 +1,7 @@
 //! The engine's own lanes: each analyses pitches with its networks.
 
-use std::fs;
+use std::sync::Arc;
+use std::{fs, iter, thread};
 
 use pitch::analyse::{AnalyseError, analyse};
 use pitch::analysis::{Analysis, Options, Picture};
@@ -26,21 +27,48 @@ const LARGEST_BATCH: usize = 16;
 /// # Errors
 /// What is missing or wrong, with the remedy.
 pub(super) fn load(request: &LoadRequest) -> Result<Loaded, EngineError> {
-    // Without libheif HEIC photos fail with a code that says so.
-    let _ = photo::heic::preload();
     let bundle = Bundle::open(&request.bundle)?;
     let runtime = Runtime::load(&request.library)?;
+    thread::scope(|scope| {
+        // While the sessions are built: it takes about ten milliseconds, and is over before the process fences itself in.
+        // Without libheif HEIC photos fail with a code that says so.
+        scope.spawn(|| photo::heic::preload().is_ok());
+        load_networks(request, &bundle, &runtime)
+    })
+}
+
+fn load_networks(request: &LoadRequest, bundle: &Bundle, runtime: &Runtime) -> Result<Loaded, EngineError> {
     let machine = Machine::probe(runtime.has_cuda());
     let mut choice = device::choose(request.device, &machine, request.allow_cpu_fallback)?;
-
-    let (picked, sessions) = match load_on(&choice, request, &bundle, &runtime) {
+    let (picked, loader, sessions) = match load_on(&choice, request, bundle, runtime) {
         Err(error) if error.kind == EngineErrorKind::DeviceUnavailable => {
             choice = device::fall_back(request.device, &error.message, request.allow_cpu_fallback)?;
-            load_on(&choice, request, &bundle, &runtime)?
+            load_on(&choice, request, bundle, runtime)?
         }
         loaded => loaded?,
     };
     let detector = &bundle.manifest().detector;
+    let thresholds = Thresholds {
+        confidence: detector.confidence_threshold,
+        iou: detector.iou_threshold,
+    };
+    let lane = |networks: LaneNetworks| -> Box<dyn Lane> {
+        Box::new(Analyst {
+            networks,
+            reader: SurfaceReader::default(),
+            limits: request.limits.clone(),
+            thresholds,
+        })
+    };
+    let lanes = match choice.card {
+        None => {
+            let loader = Arc::new(loader);
+            let first = LaneNetworks::Built(Box::new(sessions));
+            let others = (1..request.lanes).map(|_| LaneNetworks::ToBuild(loader.clone()));
+            iter::once(first).chain(others).map(lane).collect()
+        }
+        Some(_) => batched(sessions, request.lanes)?.into_iter().map(lane).collect(),
+    };
     let facts = EngineFacts {
         bundle: format!("{} {}", bundle.manifest().name, bundle.manifest().version),
         bundle_digest: bundle.digest(),
@@ -56,24 +84,6 @@ pub(super) fn load(request: &LoadRequest) -> Result<Loaded, EngineError> {
         lanes: request.lanes,
         runtime_version: ort_version(request),
         isolation: String::new(),
-    };
-    let lane = |networks: Box<dyn Networks + Send>| -> Box<dyn Lane> {
-        Box::new(Analyst {
-            networks,
-            reader: SurfaceReader::default(),
-            limits: request.limits.clone(),
-            thresholds: Thresholds {
-                confidence: detector.confidence_threshold,
-                iou: detector.iou_threshold,
-            },
-        })
-    };
-    let lanes = match choice.card {
-        None => sessions
-            .into_iter()
-            .map(|sessions| lane(Box::new(sessions)))
-            .collect(),
-        Some(_) => batched_lanes(sessions, request.lanes, lane)?,
     };
     Ok(Loaded { facts, lanes })
 }
@@ -99,56 +109,71 @@ fn ort_version(request: &LoadRequest) -> String {
     }
 }
 
-/// On the CPU one pair of sessions for each lane, on a card one for all.
+/// The sessions of the first lane, or of a card for all lanes; and what makes more of them.
 fn load_on(
     choice: &Choice,
     request: &LoadRequest,
     bundle: &Bundle,
     runtime: &Runtime,
-) -> Result<(precision::Picked, Vec<Sessions>), EngineError> {
+) -> Result<(precision::Picked, Loader, Sessions), EngineError> {
     let picked = precision::pick(
         request.precision,
         bundle,
         choice.card.is_some(),
         precision::int8_instructions(),
     )?;
-    let detector = bundle.read_model(Network::Detector, picked.detector)?;
-    let classifier = bundle.read_model(Network::Classifier, picked.classifier)?;
-    let (place, count) = match choice.card {
-        None => (Place::Cpu, request.lanes),
-        Some(card) => (Place::Cuda(card), 1),
+    let loader = Loader {
+        runtime: runtime.clone(),
+        place: choice.card.map_or(Place::Cpu, Place::Cuda),
+        detector: bundle.read_model(Network::Detector, picked.detector)?,
+        classifier: bundle.read_model(Network::Classifier, picked.classifier)?,
+        classes: bundle.manifest().detector.classes.clone(),
     };
-    let classes = &bundle.manifest().detector.classes;
-    let loader = Loader::new(runtime, place, &detector, &classifier, classes);
-    let sessions = (0..count).map(|_| loader.load()).collect::<Result<_, _>>()?;
-    Ok((picked, sessions))
+    let sessions = loader.load()?;
+    Ok((picked, loader, sessions))
 }
 
-fn batched_lanes(
-    sessions: Vec<Sessions>,
-    lanes: usize,
-    lane: impl Fn(Box<dyn Networks + Send>) -> Box<dyn Lane>,
-) -> Result<Vec<Box<dyn Lane>>, EngineError> {
-    let failed = |reason: String| EngineError::new(EngineErrorKind::StartFailed, reason);
-    let sessions = sessions
-        .into_iter()
-        .next()
-        .ok_or_else(|| failed("no session was loaded".to_owned()))?;
+/// Ways to one pair of sessions for all lanes.
+fn batched(sessions: Sessions, lanes: usize) -> Result<Vec<LaneNetworks>, EngineError> {
     let shape = sessions.shape().clone();
-    let batched =
-        batcher::start(sessions, shape, LARGEST_BATCH).map_err(|error| failed(error.to_string()))?;
-    Ok((0..lanes).map(|_| lane(Box::new(batched.clone()))).collect())
+    let batched = batcher::start(sessions, shape, LARGEST_BATCH)
+        .map_err(|error| EngineError::new(EngineErrorKind::StartFailed, error.to_string()))?;
+    Ok((0..lanes)
+        .map(|_| LaneNetworks::Built(Box::new(batched.clone())))
+        .collect())
 }
 
 /// One lane.
 struct Analyst {
-    networks: Box<dyn Networks + Send>,
+    networks: LaneNetworks,
     reader: SurfaceReader,
     limits: Limits,
     thresholds: Thresholds,
 }
 
+/// Building sessions takes 70 ms a lane. The first lane's are built before the engine is ready, those of the others on
+/// their own threads while photos are analysed already.
+enum LaneNetworks {
+    Built(Box<dyn Networks + Send>),
+    ToBuild(Arc<Loader>),
+}
+
 impl Lane for Analyst {
+    fn prepare(&mut self) -> Result<(), EngineError> {
+        if let LaneNetworks::ToBuild(loader) = &self.networks {
+            // The last lane to drop the loader frees the model files' bytes.
+            self.networks = LaneNetworks::Built(Box::new(loader.load()?));
+        }
+        Ok(())
+    }
+
+    fn preparation_cost(&self) -> u64 {
+        match &self.networks {
+            LaneNetworks::Built(_) => 0,
+            LaneNetworks::ToBuild(loader) => loader.cost(),
+        }
+    }
+
     fn cost(&self, photo: &[u8], options: &Options) -> u64 {
         let want = CropWant {
             analysis_max_side: options.analysis_max_side,
@@ -157,12 +182,16 @@ impl Lane for Analyst {
     }
 
     fn analyse(&mut self, photo: &[u8], options: &Options) -> Result<(Analysis, Vec<Picture>), PhotoFailure> {
+        let LaneNetworks::Built(networks) = &mut self.networks else {
+            let message = "this lane has no sessions yet";
+            return Err(PhotoFailure::new(code::ENGINE_UNAVAILABLE, false, message));
+        };
         let analysed = analyse(
             photo,
             &self.limits,
             options,
             self.thresholds,
-            self.networks.as_mut(),
+            networks.as_mut(),
             &mut self.reader,
         );
         analysed.map_err(|error| match error {

@@ -51,18 +51,19 @@ pub(super) fn harden() {
     let _ = rustix::thread::set_name(c"pitchfleet-eng");
 }
 
-/// What is done after loading, before the first photo. Gives the names of the fences that stand.
+/// What is done after loading, before the first photo. Lanes that are not built yet may take `later` bytes of address
+/// space for it. Gives the names of the fences that stand.
 ///
 /// # Errors
 /// When a fence that the kernel has cannot be put up.
-pub(super) fn fence_in(request: &LoadRequest, facts: &EngineFacts) -> Result<String, String> {
+pub(super) fn fence_in(request: &LoadRequest, facts: &EngineFacts, later: u64) -> Result<String, String> {
     if facts.device != "cpu" {
         // CUDA opens devices and loads kernels as it goes, and reserves far more addresses than it uses.
         seccomp().map_err(|error| format!("seccomp: {error}"))?;
         return Ok("seccomp".to_owned());
     }
     let mut fences = Vec::new();
-    limit_address_space(request).map_err(|error| format!("address space: {error}"))?;
+    limit_address_space(request, later).map_err(|error| format!("address space: {error}"))?;
     fences.push("address space");
     if landlock().map_err(|error| format!("landlock: {error}"))? {
         fences.push("landlock");
@@ -72,10 +73,11 @@ pub(super) fn fence_in(request: &LoadRequest, facts: &EngineFacts) -> Result<Str
     Ok(fences.join(", "))
 }
 
-fn limit_address_space(request: &LoadRequest) -> io::Result<()> {
+fn limit_address_space(request: &LoadRequest, later: u64) -> io::Result<()> {
     let lanes = LANE_ADDRESS_SPACE.saturating_mul(request.lanes as u64 + 1);
     let limit = address_space()?
         .saturating_add(lanes)
+        .saturating_add(later)
         .saturating_add(request.memory_budget);
     let limit = Rlimit {
         current: Some(limit),

@@ -12,7 +12,8 @@ use std::io::{self, BufReader};
 use std::os::fd::AsFd as _;
 use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::process::ExitCode;
+use std::process::{self, ExitCode};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -30,6 +31,19 @@ pub use crate::frames::LoadRequest;
 
 /// What one lane does with photos. The engine's own analyses pitches; tests have others that misbehave.
 pub trait Lane: Send {
+    /// Called once, on the lane's own thread, before its first photo. Lanes that are ready at once take photos meanwhile.
+    ///
+    /// # Errors
+    /// Why this lane cannot work. The engine goes on with the others.
+    fn prepare(&mut self) -> Result<(), EngineError> {
+        Ok(())
+    }
+
+    /// Bytes of address space that [`prepare`](Self::prepare) may take, beyond what the process has when it is called.
+    fn preparation_cost(&self) -> u64 {
+        0
+    }
+
     /// Bytes that analysing `photo` will hold at its peak, by its header; 0 when it cannot be told.
     fn cost(&self, photo: &[u8], options: &Options) -> u64;
 
@@ -81,7 +95,8 @@ fn try_serve(load: impl FnOnce(&LoadRequest) -> Result<Loaded, EngineError>) -> 
     };
     // Landlock and seccomp hold for this thread and those that it starts: lanes come after.
     if request.isolate {
-        match isolation::fence_in(&request, &loaded.facts) {
+        let later = loaded.lanes.iter().map(|lane| lane.preparation_cost()).sum();
+        match isolation::fence_in(&request, &loaded.facts, later) {
             Ok(fences) => loaded.facts.isolation = fences,
             Err(reason) => {
                 let error = EngineError::new(
@@ -93,8 +108,13 @@ fn try_serve(load: impl FnOnce(&LoadRequest) -> Result<Loaded, EngineError>) -> 
         }
     }
 
-    let (jobs, lanes) = start_lanes(loaded.lanes, request.memory_budget, &answers)?;
-    answers.send(&FromEngine::Ready(loaded.facts), &[])?;
+    let (jobs, lanes) = {
+        // Whatever a lane says comes after this.
+        let stream = answers.lock();
+        let started = start_lanes(loaded.lanes, request.memory_budget, &answers)?;
+        frames::write(&mut &*stream, &FromEngine::Ready(loaded.facts), &[])?;
+        started
+    };
 
     match read_photos(&mut reader, &request, &jobs, &answers)? {
         Ending::Shutdown => {
@@ -224,11 +244,17 @@ fn start_lanes(
     let (sender, receiver) = mpsc::channel();
     let receiver = Arc::new(Mutex::new(receiver));
     let budget = Arc::new(Budget::new(memory_budget));
+    let working = Arc::new(AtomicUsize::new(lanes.len()));
     let start = |(number, mut lane): (usize, Box<dyn Lane>)| {
         let (receiver, budget, answers) = (receiver.clone(), budget.clone(), answers.clone());
+        let working = working.clone();
         thread::Builder::new()
             .name(format!("lane {number}"))
             .spawn(move || {
+                if let Err(error) = prepare(lane.as_mut()) {
+                    give_up_lane(number, error, &working, &answers);
+                    return;
+                }
                 while let Some(job) = next_job(&receiver) {
                     if let Err(error) = work(lane.as_mut(), number, job, &budget, &answers) {
                         // The worker no longer listens; the reading thread sees that, too.
@@ -244,6 +270,23 @@ fn start_lanes(
         .map(start)
         .collect::<io::Result<_>>()?;
     Ok((sender, handles))
+}
+
+fn prepare(lane: &mut dyn Lane) -> Result<(), EngineError> {
+    catch_unwind(AssertUnwindSafe(|| lane.prepare())).unwrap_or_else(|panic| {
+        let reason = format!("preparing it panicked: {}", panic_text(&*panic));
+        Err(EngineError::new(EngineErrorKind::StartFailed, reason))
+    })
+}
+
+/// Tells the worker of a lane that cannot work. Without any lane nothing would ever be answered: the process ends.
+fn give_up_lane(lane: usize, error: EngineError, working: &AtomicUsize, answers: &Answers) {
+    eprintln!("engine: lane {lane} cannot work: {error}");
+    if working.fetch_sub(1, Ordering::AcqRel) == 1 {
+        process::exit(1);
+    }
+    // If the worker no longer listens, the reading thread sees that, too.
+    let _ = answers.send(&FromEngine::LaneFailed { lane, error }, &[]);
 }
 
 fn next_job(receiver: &Mutex<Receiver<Job>>) -> Option<Job> {

@@ -88,7 +88,7 @@ impl Engine {
     /// # Errors
     /// When it does not start.
     pub async fn load(&self) -> Result<Arc<EngineFacts>, EngineError> {
-        Ok(self.running().await?.facts().clone())
+        Ok(self.running().await?.facts())
     }
 
     /// Analyses one photo; starts the process if need be. Call it for many photos at once: what the lanes cannot take
@@ -104,7 +104,10 @@ impl Engine {
             let process = self.running().await?;
             let (part, death) = match process.analyse(&request).await {
                 Outcome::Analysed(analysed) => {
-                    self.record().deaths_in_a_row = 0;
+                    let mut record = self.record();
+                    record.deaths_in_a_row = 0;
+                    record.stats.facts = Some(analysed.facts.clone());
+                    drop(record);
                     return Ok(*analysed);
                 }
                 Outcome::Failed(failure) => return Err(failure),
@@ -177,7 +180,7 @@ impl Engine {
         let mut record = self.record();
         record.stats.loads += 1;
         record.stats.last_load_ms = Some(began.elapsed().as_secs_f64() * 1e3);
-        record.stats.facts = Some(process.facts().clone());
+        record.stats.facts = Some(process.facts());
         record.stats.pid = process.pid();
         drop(record);
         *slot = Some(process.clone());

@@ -35,7 +35,6 @@ const FRAMES_AHEAD: usize = 2;
 /// A running process.
 #[derive(Debug)]
 pub(super) struct Process {
-    facts: Arc<EngineFacts>,
     pid: Option<u32>,
     photo_deadline: Duration,
     max_bytes: u64,
@@ -48,6 +47,8 @@ pub(super) struct Process {
 /// What the process's keeper (the task that reads its answers and buries it) shares with those who wait for answers.
 #[derive(Debug)]
 struct Ward {
+    /// What runs, now: a lane may turn out not to.
+    facts: Mutex<Arc<EngineFacts>>,
     photos: Mutex<Photos>,
     kill: Notify,
     ended: watch::Sender<bool>,
@@ -121,6 +122,7 @@ impl Process {
         };
         let pid = keeper.child.id();
         let ward = Arc::new(Ward {
+            facts: Mutex::new(Arc::new(facts)),
             photos: Mutex::default(),
             kill: Notify::new(),
             ended: watch::Sender::new(false),
@@ -129,7 +131,6 @@ impl Process {
         let (frames, to_write) = mpsc::channel(FRAMES_AHEAD);
         tokio::spawn(write_frames(write, to_write));
         Ok(Self {
-            facts: Arc::new(facts),
             pid,
             photo_deadline: config.photo_deadline,
             max_bytes: config.limits.max_bytes,
@@ -139,8 +140,9 @@ impl Process {
         })
     }
 
-    pub(super) fn facts(&self) -> &Arc<EngineFacts> {
-        &self.facts
+    /// What runs.
+    pub(super) fn facts(&self) -> Arc<EngineFacts> {
+        lock(&self.ward.facts).clone()
     }
 
     pub(super) fn pid(&self) -> Option<u32> {
@@ -201,7 +203,7 @@ impl Process {
                 bytes,
             }) => {
                 let analysis = *analysis;
-                let facts = self.facts.clone();
+                let facts = self.facts();
                 Outcome::Analysed(Box::new(Analysed {
                     analysis,
                     pictures,
@@ -409,12 +411,14 @@ fn spawn(config: &EngineConfig, lanes: usize) -> std::io::Result<(Child, UnixStr
     Ok((command.spawn()?, UnixStream::from_std(ours)?))
 }
 
-/// No variable of the parent's but where to find CUDA's libraries; and how glibc's allocator is to behave. Left alone it
-/// makes an arena for each lane, none of which gives back what another could use. Blocks from 32 MB on (its greatest
+/// No variable of the parent's but where to find CUDA's libraries. ONNX Runtime from 1.29 on writes what it runs into a
+/// database in the user's home and sends it to its makers, unless it is told not to before it is loaded (its pull request
+/// 27379). And how glibc's allocator is to behave: left alone it makes an arena for each lane, none of which gives back what another could use. Blocks from 32 MB on (its greatest
 /// threshold) are mapped each for itself: below it that costs more time, in page faults, than the networks' arithmetic
 /// (figures in `docs/benchmarks.md`).
 fn environment(lanes: usize) -> Vec<(&'static str, OsString)> {
     let mut variables: Vec<(&'static str, OsString)> = vec![
+        ("ORT_DISABLE_TELEMETRY", "1".into()),
         ("MALLOC_ARENA_MAX", lanes.div_ceil(4).to_string().into()),
         ("MALLOC_MMAP_THRESHOLD_", (32 << 20).to_string().into()),
         ("MALLOC_TRIM_THRESHOLD_", (128 << 20).to_string().into()),
@@ -496,6 +500,12 @@ async fn answers(reader: &mut BufReader<OwnedReadHalf>, ward: &Ward) {
         };
         let mut photos = lock(&ward.photos);
         match message {
+            FromEngine::LaneFailed { lane, error } => {
+                tracing::warn!(lane, %error, "the engine goes on without one of its lanes");
+                let mut facts = lock(&ward.facts);
+                let facts = Arc::make_mut(&mut facts);
+                facts.lanes = facts.lanes.saturating_sub(1).max(1);
+            }
             FromEngine::Started { id, .. } => {
                 if let Some(waiting) = photos.waiting.get(&id) {
                     waiting.in_hand.send_replace(true);
