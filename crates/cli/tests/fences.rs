@@ -18,6 +18,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("clap", &["cli"]),
     ("indicatif", &["cli"]),
     ("anyhow", &["cli"]),
+    ("axum", &["api"]),
 ];
 
 /// What each crate of the workspace may use of the others. Data flows one way: photo in, analysis out.
@@ -28,6 +29,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("queue", &[]),
     ("store", &[]),
     ("report", &["pitch", "fleet"]),
+    ("api", &["pitch", "fleet", "queue", "store", "report"]),
     ("cli", &["pitch", "fleet", "engine", "report"]),
 ];
 

@@ -1,0 +1,18 @@
+//! The HTTP API, and the coordinator that works behind it. State lives in the bucket, work in the queue; what is kept
+//! here in memory can be rebuilt from those two at any time, so that several of these processes may run.
+//!
+//! [`http`] answers requests, [`coordinator`] takes control messages and dead letters, [`progress`] knows how far
+//! batches are, [`webhook`] tells others when they are finished. The only home of `axum`.
+
+pub mod clock;
+pub mod config;
+pub mod coordinator;
+pub mod http;
+mod listener;
+pub mod progress;
+mod shared;
+pub mod webhook;
+
+pub use config::{ApiConfig, ConfigError};
+pub use http::Api;
+pub use shared::Shared;

@@ -1,0 +1,27 @@
+//! One ear on the events fanout for the whole process.
+
+use fleet::event::Event;
+use queue::{Fanout, QueueError};
+use tokio_util::sync::CancellationToken;
+
+use crate::shared::Shared;
+
+/// Hands what is said on the events fanout to whoever keeps track, until `shutdown`.
+///
+/// # Errors
+/// When the queue is closed.
+pub(crate) async fn run(shared: &Shared, shutdown: &CancellationToken) -> Result<(), QueueError> {
+    let subscribing = shutdown.run_until_cancelled(shared.queue.subscribe(Fanout::Events));
+    let Some(subscription) = subscribing.await else {
+        return Ok(());
+    };
+    let mut subscription = subscription?;
+    while let Some(Some(body)) = shutdown.run_until_cancelled(subscription.next()).await {
+        match serde_json::from_slice::<Event>(&body) {
+            Ok(event) => shared.progress.record(&event),
+            // A newer program's event, or not ours: nothing depends on events.
+            Err(error) => tracing::debug!(%error, "an event that is not readable"),
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,49 @@
+//! What requests, the coordinator and the progress tracker have in common.
+
+use std::sync::Arc;
+
+use queue::Queue;
+use store::Buckets;
+
+use crate::clock::{Clock, SystemClock};
+use crate::config::ApiConfig;
+use crate::progress::Progress;
+
+/// The ports and the parts that all of this role uses. Cheap to share: always behind an [`Arc`].
+#[derive(Debug)]
+pub struct Shared {
+    /// The fleet's bucket, and those that photos may be imported from.
+    pub buckets: Buckets,
+    /// The broker.
+    pub queue: Arc<dyn Queue>,
+    /// What the operator chose.
+    pub config: ApiConfig,
+    /// How far batches are.
+    pub progress: Progress,
+    /// The time of day.
+    pub clock: Arc<dyn Clock>,
+}
+
+impl Shared {
+    /// With the machine's clock.
+    pub fn new(buckets: Buckets, queue: Arc<dyn Queue>, config: ApiConfig) -> Arc<Self> {
+        Self::with_clock(buckets, queue, config, Arc::new(SystemClock))
+    }
+
+    /// With another clock.
+    pub fn with_clock(
+        buckets: Buckets,
+        queue: Arc<dyn Queue>,
+        config: ApiConfig,
+        clock: Arc<dyn Clock>,
+    ) -> Arc<Self> {
+        let progress = Progress::new(buckets.clone(), Arc::clone(&clock));
+        Arc::new(Self {
+            buckets,
+            queue,
+            config,
+            progress,
+            clock,
+        })
+    }
+}
