@@ -7,10 +7,12 @@ mod buckets;
 mod error;
 mod folder;
 mod port;
+mod prefixed;
 mod s3;
 
 pub use buckets::Buckets;
 pub use error::{StoreError, StoreErrorKind};
 pub use folder::FolderStore;
-pub use port::{ByteStream, Object, ObjectInfo, Page, PresignedPut, Store};
+pub use port::{ByteStream, FolderPage, Object, ObjectInfo, Page, PresignedPut, Store};
+pub use prefixed::PrefixedStore;
 pub use s3::{S3Config, S3Store};

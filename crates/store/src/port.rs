@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures_util::{Stream, TryStreamExt};
+use futures_util::stream::BoxStream;
+use futures_util::{Stream, StreamExt, TryStreamExt, stream};
 use tokio::io::AsyncRead;
 use tokio_util::io::StreamReader;
 
-use crate::error::StoreError;
+use crate::error::{StoreError, StoreErrorKind};
 
 /// The bytes of an object as they come, a chunk at a time.
 pub type ByteStream = Pin<Box<dyn Stream<Item = std::io::Result<Bytes>> + Send>>;
@@ -62,6 +63,15 @@ pub struct Page {
     pub more: bool,
 }
 
+/// Part of a listing of folders.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FolderPage {
+    /// Prefixes that end with `/` and hold at least one object, in order, byte by byte.
+    pub folders: Vec<String>,
+    /// More may follow: list again after the last folder.
+    pub more: bool,
+}
+
 /// A request that a browser or client may send to the bucket by itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PresignedPut {
@@ -107,11 +117,65 @@ pub trait Store: Send + Sync {
     /// When the store does not answer.
     async fn list(&self, prefix: &str, after: Option<&str>, limit: usize) -> Result<Page, StoreError>;
 
+    /// Every object whose key begins with `prefix` and sorts after `after`, in order, a bounded number in memory at a
+    /// time. One walk, where repeated [`list`](Store::list) would look at a folder again for every page. Ends after
+    /// the first error.
+    fn objects(&self, prefix: &str, after: Option<&str>) -> BoxStream<'_, Result<ObjectInfo, StoreError>> {
+        let start = Some((prefix.to_owned(), after.map(str::to_owned)));
+        stream::try_unfold(start, move |from| async move {
+            let Some((prefix, after)) = from else {
+                return Ok::<_, StoreError>(None);
+            };
+            let page = self.list(&prefix, after.as_deref(), LARGEST_PAGE).await?;
+            // A page that is empty and yet not the last would start over for ever.
+            let last = page.objects.last().filter(|_| page.more);
+            let next = last.map(|last| (prefix, Some(last.key.clone())));
+            Ok(Some((stream::iter(page.objects.into_iter().map(Ok)), next)))
+        })
+        .try_flatten()
+        .boxed()
+    }
+
+    /// The folders directly below `prefix` (empty, or ending with `/`) that sort after the folder `after`, at most
+    /// `limit` (1..=1000) of them. What lies in them is not walked through.
+    ///
+    /// # Errors
+    /// [`InvalidKey`](crate::StoreErrorKind::InvalidKey) for another `prefix`; when the store does not answer.
+    async fn list_folders(
+        &self,
+        prefix: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<FolderPage, StoreError>;
+
     /// Removes an object; one that is not there is no error.
     ///
     /// # Errors
     /// When the store does not answer.
     async fn delete(&self, key: &str) -> Result<(), StoreError>;
+
+    /// Removes every object below `prefix`, which must end with `/`: nobody empties a whole bucket by an empty string.
+    /// What is written meanwhile may stay.
+    ///
+    /// # Errors
+    /// [`InvalidKey`](crate::StoreErrorKind::InvalidKey) for another `prefix`; when the store does not answer: some
+    /// may then be gone and some not, and the same call continues.
+    async fn delete_below(&self, prefix: &str) -> Result<(), StoreError> {
+        if prefix.is_empty() || !prefix_is_folder(prefix) {
+            return Err(StoreError::new(
+                StoreErrorKind::InvalidKey,
+                "delete below",
+                prefix,
+            ));
+        }
+        let deletions = self
+            .objects(prefix, None)
+            .map_ok(|object| async move { self.delete(&object.key).await });
+        deletions
+            .try_buffer_unordered(DELETIONS_AT_A_TIME)
+            .try_collect()
+            .await
+    }
 
     /// A PUT of exactly `size` bytes to `key` that works until `valid_for` has passed.
     ///
@@ -125,6 +189,11 @@ pub trait Store: Send + Sync {
     ) -> Result<PresignedPut, StoreError>;
 }
 
+/// S3's limit for one page of a listing.
+pub(crate) const LARGEST_PAGE: usize = 1000;
+
+const DELETIONS_AT_A_TIME: usize = 16;
+
 /// S3's limit, in bytes of UTF-8.
 const LONGEST_KEY: usize = 1024;
 
@@ -133,6 +202,11 @@ pub(crate) fn key_is_valid(key: &str) -> bool {
     key.len() <= LONGEST_KEY
         && !key.contains(['\0', '\\'])
         && key.split('/').all(|segment| !matches!(segment, "" | "." | ".."))
+}
+
+/// Whether this is the root or names a folder in it.
+pub(crate) fn prefix_is_folder(prefix: &str) -> bool {
+    prefix.is_empty() || prefix.strip_suffix('/').is_some_and(key_is_valid)
 }
 
 #[cfg(test)]

@@ -20,9 +20,13 @@ use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use aws_smithy_http_client::{Builder as HttpClientBuilder, tls::Provider};
 use bytes::{Bytes, BytesMut};
 use futures_util::{StreamExt, stream};
+use tokio::time::timeout;
 
 use crate::error::{StoreError, StoreErrorKind};
-use crate::port::{ByteStream, Object, ObjectInfo, Page, PresignedPut, Store, key_is_valid};
+use crate::port::{
+    ByteStream, FolderPage, LARGEST_PAGE, Object, ObjectInfo, Page, PresignedPut, Store, key_is_valid,
+    prefix_is_folder,
+};
 
 /// Size of a part of a multipart upload. S3 wants at least 5 MiB and allows 10,000 parts.
 const PART: usize = 8 * 1024 * 1024;
@@ -42,8 +46,10 @@ pub struct S3Config {
     pub path_style: bool,
     /// Access key and secret; `None` takes what the environment gives (variables, profile, web identity, instance).
     pub credentials: Option<(String, String)>,
-    /// Times that a request is tried in all.
+    /// Times that a request is tried in all; 3 is usual.
     pub attempts: u32,
+    /// An answer that takes longer, or a stream that stands still for so long, is an error; 30 s is usual.
+    pub stall_timeout: Duration,
 }
 
 impl fmt::Debug for S3Config {
@@ -59,6 +65,7 @@ impl fmt::Debug for S3Config {
                 &self.credentials.as_ref().map(|(access, _)| format!("{access}:…")),
             )
             .field("attempts", &self.attempts)
+            .field("stall_timeout", &self.stall_timeout)
             .finish()
     }
 }
@@ -70,6 +77,7 @@ pub struct S3Store {
     client: Client,
     /// Signs for the address that clients outside see.
     presigner: Client,
+    stall_timeout: Duration,
 }
 
 impl S3Store {
@@ -87,6 +95,15 @@ impl S3Store {
             bucket: config.bucket,
             client,
             presigner,
+            stall_timeout: config.stall_timeout,
+        }
+    }
+
+    /// Another bucket on the same server, over the same connections.
+    pub fn bucket(&self, name: impl Into<String>) -> Self {
+        Self {
+            bucket: name.into(),
+            ..self.clone()
         }
     }
 
@@ -173,12 +190,15 @@ async fn client(config: &S3Config, endpoint: Option<&str>, http: SharedHttpClien
         .timeout_config(
             TimeoutConfig::builder()
                 .connect_timeout(Duration::from_secs(5))
+                .read_timeout(config.stall_timeout)
                 .build(),
         )
-        // A slow link is not a stalled one: only a stream that moves nothing for this long is given up.
+        // Downloads have a watch of our own, whose time runs only while a chunk is waited for: the SDK's takes a reader
+        // that is slow for a server that is (aws-sdk-rust issues 1141, 1202).
         .stalled_stream_protection(
             StalledStreamProtectionConfig::enabled()
-                .grace_period(Duration::from_secs(30))
+                .download_enabled(false)
+                .grace_period(config.stall_timeout)
                 .build(),
         );
     if let Some((access, secret)) = &config.credentials {
@@ -212,6 +232,11 @@ where
         _ => StoreErrorKind::Unavailable,
     };
     StoreError::new(kind, operation, key).because(error)
+}
+
+fn stalled(waited: Duration) -> std::io::Error {
+    let message = format!("the server sent nothing for {waited:?}");
+    std::io::Error::new(std::io::ErrorKind::TimedOut, message)
 }
 
 fn checked(operation: &'static str, key: &str) -> Result<(), StoreError> {
@@ -260,8 +285,12 @@ impl Store for S3Store {
                 .unwrap_or(0),
             etag: got.e_tag.unwrap_or_default(),
         };
-        let body = stream::try_unfold(got.body, |mut body| async move {
-            let next = body.try_next().await.map_err(std::io::Error::other)?;
+        let patience = self.stall_timeout;
+        let body = stream::try_unfold(got.body, move |mut body| async move {
+            let next = timeout(patience, body.try_next()).await;
+            let next = next
+                .map_err(|_| stalled(patience))?
+                .map_err(std::io::Error::other)?;
             Ok(next.map(|chunk| (chunk, body)))
         });
         Ok(Object {
@@ -329,7 +358,7 @@ impl Store for S3Store {
     }
 
     async fn list(&self, prefix: &str, after: Option<&str>, limit: usize) -> Result<Page, StoreError> {
-        let limit = i32::try_from(limit.clamp(1, 1000)).unwrap_or(1000);
+        let limit = i32::try_from(limit.clamp(1, LARGEST_PAGE)).unwrap_or(i32::MAX);
         let request = self
             .client
             .list_objects_v2()
@@ -353,6 +382,49 @@ impl Store for S3Store {
             objects: objects.collect(),
             more: listed.is_truncated.unwrap_or(false),
         })
+    }
+
+    async fn list_folders(
+        &self,
+        prefix: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<FolderPage, StoreError> {
+        if !prefix_is_folder(prefix) {
+            return Err(StoreError::new(
+                StoreErrorKind::InvalidKey,
+                "list folders of",
+                prefix,
+            ));
+        }
+        let limit = i32::try_from(limit.clamp(1, LARGEST_PAGE)).unwrap_or(i32::MAX);
+        // `a/` sorts before what lies in it, so that starting after it would give it again; `0` follows `/`.
+        let after = after.map(|after| format!("{}0", after.trim_end_matches('/')));
+        let mut token = None;
+        loop {
+            let request = self
+                .client
+                .list_objects_v2()
+                .bucket(&self.bucket)
+                .prefix(prefix)
+                .delimiter("/");
+            let request = request
+                .max_keys(limit)
+                .set_start_after(after.clone())
+                .set_continuation_token(token);
+            let listed = request
+                .send()
+                .await
+                .map_err(|e| failed("list folders of", prefix, e))?;
+            let folders = listed.common_prefixes.unwrap_or_default();
+            let folders: Vec<_> = folders.into_iter().filter_map(|folder| folder.prefix).collect();
+            token = listed.next_continuation_token;
+            let more = token.is_some();
+            // A page may be full of objects that lie beside the folders.
+            if !folders.is_empty() || !more {
+                return Ok(FolderPage { folders, more });
+            }
+        }
     }
 
     async fn delete(&self, key: &str) -> Result<(), StoreError> {

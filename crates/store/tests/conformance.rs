@@ -10,8 +10,8 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::stream;
-use store::{FolderStore, S3Config, S3Store, Store, StoreErrorKind};
+use futures_util::{StreamExt, TryStreamExt, stream};
+use store::{FolderPage, FolderStore, PrefixedStore, S3Config, S3Store, Store, StoreErrorKind};
 
 fn s3_config() -> S3Config {
     let read = |name: &str| {
@@ -30,6 +30,7 @@ fn s3_config() -> S3Config {
             read("PITCHFLEET_TEST_S3_SECRET_KEY"),
         )),
         attempts: 3,
+        stall_timeout: Duration::from_secs(30),
     }
 }
 
@@ -221,6 +222,106 @@ async fn deleting_removes(store: &dyn Store, p: &str) {
     assert_eq!(keys(store, &format!("{p}/")).await, [kept]);
 }
 
+async fn a_walk_gives_what_the_pages_give(store: &dyn Store, p: &str) {
+    for i in 0..30 {
+        let key = format!("{p}/{}/{i:02}", i % 3);
+        store
+            .put(&key, Bytes::from_static(b"x"), "text/plain")
+            .await
+            .unwrap();
+    }
+    let listed = store.list(&format!("{p}/"), None, 1000).await.unwrap().objects;
+    assert_eq!(listed.len(), 30);
+    let walked: Vec<_> = store.objects(&format!("{p}/"), None).try_collect().await.unwrap();
+    assert_eq!(walked, listed);
+    let after = &listed[16].key;
+    let walked: Vec<_> = store
+        .objects(&format!("{p}/"), Some(after))
+        .try_collect()
+        .await
+        .unwrap();
+    assert_eq!(walked, listed[17..]);
+    let begun: Vec<_> = store.objects(p, None).take(2).try_collect().await.unwrap();
+    assert_eq!(begun, listed[..2], "a walk may be left");
+}
+
+async fn folders_are_listed_without_what_is_in_them(store: &dyn Store, p: &str) {
+    for name in ["b/x/1", "b/x/2", "a/1", "b.txt", "b-c/1", "d/e/f/g", "file"] {
+        store
+            .put(&format!("{p}/{name}"), Bytes::from_static(b"x"), "text/plain")
+            .await
+            .unwrap();
+    }
+    let all: Vec<_> = ["a/", "b-c/", "b/", "d/"]
+        .iter()
+        .map(|name| format!("{p}/{name}"))
+        .collect();
+    let root = format!("{p}/");
+    assert_eq!(
+        store.list_folders(&root, None, 1000).await.unwrap(),
+        FolderPage {
+            folders: all.clone(),
+            more: false
+        }
+    );
+
+    let mut paged = Vec::new();
+    loop {
+        let after: Option<String> = paged.last().cloned();
+        let page = store.list_folders(&root, after.as_deref(), 1).await.unwrap();
+        paged.extend(page.folders);
+        if !page.more {
+            break;
+        }
+    }
+    assert_eq!(paged, all);
+
+    store.delete(&format!("{p}/d/e/f/g")).await.unwrap();
+    assert_eq!(
+        store.list_folders(&root, None, 1000).await.unwrap().folders,
+        all[..3],
+        "an empty folder is none"
+    );
+    assert_eq!(
+        store
+            .list_folders(&format!("{p}/nothing/"), None, 1000)
+            .await
+            .unwrap(),
+        FolderPage::default()
+    );
+    assert_eq!(
+        store.list_folders(p, None, 1).await.unwrap_err().kind,
+        StoreErrorKind::InvalidKey
+    );
+}
+
+async fn what_lies_below_a_prefix_is_deleted(store: &dyn Store, p: &str) {
+    for i in 0..40 {
+        store
+            .put(
+                &format!("{p}/batch/results/{i}"),
+                Bytes::from_static(b"x"),
+                "text/plain",
+            )
+            .await
+            .unwrap();
+    }
+    let kept = [format!("{p}/batch-2/manifest"), format!("{p}/batch.json")];
+    for key in &kept {
+        store
+            .put(key, Bytes::from_static(b"x"), "text/plain")
+            .await
+            .unwrap();
+    }
+    store.delete_below(&format!("{p}/batch/")).await.unwrap();
+    assert_eq!(keys(store, &format!("{p}/")).await, kept);
+    store.delete_below(&format!("{p}/batch/")).await.unwrap();
+    for refused in ["", "/", &format!("{p}/batch"), &format!("{p}/../")] {
+        let error = store.delete_below(refused).await.unwrap_err();
+        assert_eq!(error.kind, StoreErrorKind::InvalidKey, "{refused}");
+    }
+}
+
 async fn bad_keys_are_refused(store: &dyn Store, p: &str) {
     for key in [
         "",
@@ -366,6 +467,21 @@ macro_rules! conformance {
             })+
         }
 
+        mod part_of_a_folder {
+            use std::sync::Arc;
+
+            $(#[tokio::test]
+            async fn $case() {
+                let root = tempfile::tempdir().unwrap();
+                let folder = Arc::new(super::FolderStore::new(root.path()));
+                let part = super::PrefixedStore::new(folder, "/site/pitchfleet/").unwrap();
+                super::$case(&part, stringify!($case)).await;
+                for object in std::fs::read_dir(root.path()).unwrap() {
+                    assert_eq!(object.unwrap().file_name(), "site");
+                }
+            })+
+        }
+
         mod bucket {
             $(#[tokio::test]
             async fn $case() {
@@ -383,7 +499,10 @@ conformance!(
     streams_of_any_size_arrive_whole,
     a_stream_that_breaks_leaves_nothing,
     listings_are_in_order_and_in_pages,
+    a_walk_gives_what_the_pages_give,
+    folders_are_listed_without_what_is_in_them,
     deleting_removes,
+    what_lies_below_a_prefix_is_deleted,
     bad_keys_are_refused,
     many_writers_do_not_disturb_each_other,
 );
