@@ -28,6 +28,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("engine", &["pitch"]),
     ("queue", &[]),
     ("store", &[]),
+    ("testkit", &[]), // and nobody's but as a dev-dependency
     ("report", &["pitch", "fleet"]),
     ("api", &["pitch", "fleet", "queue", "store", "report"]),
     ("cli", &["pitch", "fleet", "engine", "report"]),
