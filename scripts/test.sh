@@ -22,6 +22,8 @@ set -a
 set +a
 PITCHFLEET_ONNXRUNTIME="$(scripts/onnxruntime.sh)"
 export PITCHFLEET_ONNXRUNTIME
+PITCHFLEET_TEST_READERS="$(scripts/readers.sh)"
+export PITCHFLEET_TEST_READERS
 
 status=0
 cargo test --workspace --locked --no-fail-fast 2>&1 | tee "$log" || status=$?

@@ -4,10 +4,9 @@ use std::borrow::Cow;
 use std::io::Write;
 
 use fleet::result::{Outcome, PhotoResult};
-use pitch::analysis::PhotoFormat;
 use serde::Serialize;
 
-use crate::ReportError;
+use crate::{ReportError, wire};
 
 /// The columns, a contract with readers: add at the end only.
 const COLUMNS: [&str; 43] = [
@@ -151,7 +150,7 @@ impl<'a> From<&'a PhotoResult> for Row<'a> {
             brightness_level: surface.map(|s| s.brightness.level.name()),
             colour: surface.map(|s| s.colour.kind.name()),
             toss: inert(result.advice.as_ref().map_or("", |a| &a.toss)),
-            format: inert(photo.format.map_or("", format_name)),
+            format: inert(photo.format.map_or("", wire::photo_format)),
             width: photo.width,
             height: photo.height,
             bytes: photo.bytes,
@@ -160,17 +159,6 @@ impl<'a> From<&'a PhotoResult> for Row<'a> {
             precision: inert(&result.worker.precision),
             total_ms: result.timing_ms.total,
         }
-    }
-}
-
-/// The name on the wire.
-const fn format_name(format: PhotoFormat) -> &'static str {
-    match format {
-        PhotoFormat::Jpeg => "jpeg",
-        PhotoFormat::Png => "png",
-        PhotoFormat::Webp => "webp",
-        PhotoFormat::Tiff => "tiff",
-        PhotoFormat::Heic => "heic",
     }
 }
 

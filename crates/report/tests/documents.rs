@@ -2,7 +2,9 @@
 
 mod fixture;
 
-use report::{ResultsNdjson, SummaryCsv};
+use std::io::Cursor;
+
+use report::{About, Document, ExportFormat, ResultsNdjson, Setting, SummaryCsv};
 
 #[test]
 fn summary_csv() {
@@ -75,4 +77,45 @@ fn results_ndjson() {
 #[test]
 fn verdict_json() {
     insta::assert_json_snapshot!(fixture::verdict(&fixture::results()));
+}
+
+#[test]
+fn the_verdict_is_the_same_found_on_the_way_or_given() {
+    let results = fixture::results();
+    let about = About::default();
+    let verdict = fixture::verdict(&results);
+    let written = |verdict| {
+        let about = &about;
+        let setting = Setting { about, verdict };
+        let scratch = Cursor::new(Vec::new());
+        let mut document = Document::begin(ExportFormat::Verdict, Vec::new(), scratch, setting).unwrap();
+        for result in &results {
+            document.add(result).unwrap();
+        }
+        document.finish().unwrap()
+    };
+    assert_eq!(written(None), written(Some(&verdict)));
+}
+
+#[test]
+fn every_format_is_whole_without_any_result() {
+    let about = About::default();
+    let verdict = fixture::verdict(&[]);
+    for format in ExportFormat::ALL {
+        let setting = Setting {
+            about: &about,
+            verdict: Some(&verdict),
+        };
+        let document = Document::begin(format, Vec::new(), Cursor::new(Vec::new()), setting).unwrap();
+        let bytes = document.finish().unwrap();
+        match format {
+            ExportFormat::Ndjson => assert!(bytes.is_empty()),
+            ExportFormat::Coco | ExportFormat::Verdict => {
+                serde_json::from_slice::<serde_json::Value>(&bytes).unwrap();
+            }
+            ExportFormat::Parquet => assert!(bytes.starts_with(b"PAR1") && bytes.ends_with(b"PAR1")),
+            ExportFormat::Csv => assert!(bytes.starts_with(b"index,")),
+            ExportFormat::Html => assert!(bytes.trim_ascii_end().ends_with(b"</html>")),
+        }
+    }
 }
