@@ -109,6 +109,7 @@ start() {
         epmd -daemon -relaxed_command_check -port "$ERL_EPMD_PORT" -address 127.0.0.1
         # The caller's terminal and pipes are none of the node's business: it outlives them.
         setsid "$BIN/rabbitmq-server" >"$dir/log/console" 2>&1 </dev/null &
+        echo $! >"$dir/group"
     fi
     # `wait` watches the pid file, then the boot; it fails when the node dies instead.
     if ! "$BIN/rabbitmqctl" --quiet wait --timeout 120 "$dir/pid" >"$dir/log/wait" 2>&1; then
@@ -132,8 +133,11 @@ stop() {
         pid="$(cat "$dir/pid")"
         if [ "$1" = kill ]; then kill -KILL "$pid"; else kill -TERM "$pid"; fi
         await_exit "$pid"
+    elif [ -s "$dir/group" ]; then
+        # Stopped before it had got as far as writing its pid.
+        kill -KILL -- "-$(cat "$dir/group")" 2>/dev/null || true
     fi
-    rm -f "$dir/pid"
+    rm -f "$dir/pid" "$dir/group"
     end_epmd
 }
 
