@@ -75,7 +75,7 @@ pub(crate) struct Args {
 /// What is done with each photo.
 #[derive(clap::Args)]
 #[command(next_help_heading = "Analysis")]
-struct AnalysisArgs {
+pub(crate) struct AnalysisArgs {
     /// The photos are crops of a pitch already: look for none
     #[arg(long)]
     full_frame: bool,
@@ -118,7 +118,8 @@ fn score(text: &str) -> Result<f32, String> {
 }
 
 impl AnalysisArgs {
-    fn options(&self) -> Options {
+    /// The choice as results record it.
+    pub(crate) fn options(&self) -> Options {
         let wanted = |kind: OverlayKind| {
             self.overlays.iter().any(|overlay| match overlay {
                 Overlay::None => false,

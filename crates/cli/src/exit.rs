@@ -12,6 +12,7 @@ Exit codes:
   3    set-up: the models or the ONNX Runtime library are missing or do not fit
   4    nothing to analyse
   5    the output cannot be written (disk full, no permission)
+  6    the server or the broker cannot be reached, or refuses
   70   the program failed
   130  interrupted; the same command again continues";
 
@@ -49,6 +50,8 @@ pub(crate) enum Fault {
     SetUp,
     /// Exit code 5.
     Output,
+    /// Exit code 6.
+    Server,
 }
 
 /// An error with the exit code it deserves; an error without one counts as the program's own failure.
@@ -74,6 +77,11 @@ impl Fatal {
         Self::new(Fault::Output, message)
     }
 
+    /// The server or the broker cannot be reached, or refuses.
+    pub(crate) fn server(message: impl Into<String>) -> Self {
+        Self::new(Fault::Server, message)
+    }
+
     fn new(fault: Fault, message: impl Into<String>) -> Self {
         Self {
             fault,
@@ -97,6 +105,7 @@ pub(crate) fn code_of(error: &anyhow::Error) -> ExitCode {
         Some(Fault::Usage) => 2,
         Some(Fault::SetUp) => 3,
         Some(Fault::Output) => 5,
+        Some(Fault::Server) => 6,
         None => 70,
     })
 }

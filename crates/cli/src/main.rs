@@ -3,7 +3,9 @@
 mod analyze;
 mod bench;
 mod bundles;
+mod client;
 mod completions;
+mod duration;
 mod engine_args;
 mod exit;
 mod interrupt;
@@ -13,8 +15,10 @@ mod models;
 mod out_dir;
 mod path_key;
 mod samples;
+mod settings;
 mod sources;
 mod table;
+mod verdict_table;
 
 use std::process::ExitCode;
 
@@ -31,6 +35,15 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Analyze(analyze::Args),
+    Submit(client::submit::Args),
+    Watch(client::watch::Args),
+    Results(client::results::Args),
+    Export(client::export::Args),
+    Batches(client::batches::ListArgs),
+    Cancel(client::batches::CancelArgs),
+    Retry(client::batches::RetryArgs),
+    Workers(client::workers::Args),
+    Config(settings::command::Args),
     Models(models::Args),
     MemoryReport(memory_report::Args),
     Bench(bench::Args),
@@ -43,6 +56,15 @@ enum Command {
 fn main() -> ExitCode {
     let ended = match Cli::parse().command {
         Command::Analyze(args) => analyze::run(&args),
+        Command::Submit(args) => client::submit::run(&args),
+        Command::Watch(args) => client::watch::run(&args),
+        Command::Results(args) => client::results::run(&args),
+        Command::Export(args) => client::export::run(&args),
+        Command::Batches(args) => client::batches::list(&args),
+        Command::Cancel(args) => client::batches::cancel(&args),
+        Command::Retry(args) => client::batches::retry(&args),
+        Command::Workers(args) => client::workers::run(&args),
+        Command::Config(args) => settings::command::run(&args),
         Command::Models(args) => models::run(&args),
         Command::MemoryReport(args) => memory_report::run(&args),
         Command::Bench(args) => bench::run(&args),

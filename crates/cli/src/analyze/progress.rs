@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 use fleet::result::{Outcome, PhotoResult};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
+use crate::duration::clock;
+
 const TEMPLATE: &str = "{bar:32} {pos}/{len}  {speed}  {msg}";
 
 /// How far the photos are.
@@ -102,26 +104,9 @@ impl Pace {
     }
 }
 
-/// `8 s`, `3 min 20 s`, `2 h 5 min`.
-pub(super) fn clock(time: Duration) -> String {
-    let seconds = time.as_secs();
-    match seconds {
-        0..60 => format!("{seconds} s"),
-        60..3600 => format!("{} min {} s", seconds / 60, seconds % 60),
-        _ => format!("{} h {} min", seconds / 3600, seconds / 60 % 60),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn times_are_read_at_a_glance() {
-        for (seconds, expected) in [(8, "8 s"), (200, "3 min 20 s"), (7_500, "2 h 5 min")] {
-            assert_eq!(clock(Duration::from_secs(seconds)), expected);
-        }
-    }
 
     #[test]
     fn the_pace_is_that_of_this_run() {

@@ -6,13 +6,14 @@ use std::path::Path;
 use std::time::Duration;
 
 use fleet::result::{Outcome, PhotoResult};
-use pitch::verdict::{Summary, Verdict};
+use pitch::verdict::Verdict;
 
 use super::pipeline::Tally;
-use super::progress::clock;
+use crate::duration::clock;
 use crate::memory::{Memory, megabytes};
 use crate::path_key::printable;
 use crate::table;
+use crate::verdict_table;
 
 /// Failures that are named one by one.
 const LISTED_FAILURES: usize = 10;
@@ -70,7 +71,7 @@ pub(super) struct Ended<'a> {
 impl Ended<'_> {
     /// Writes the tables and the closing lines.
     pub(super) fn write(&self, out: &mut dyn Write) -> io::Result<()> {
-        writeln!(out, "{}", self.verdict_table())?;
+        writeln!(out, "{}", verdict_table::of(self.verdict))?;
         if self.failures.total > 0 {
             writeln!(out, "\n{}", self.failure_table())?;
             let unlisted = self.failures.total - self.failures.listed.len() as u64;
@@ -121,28 +122,6 @@ impl Ended<'_> {
         Ok(())
     }
 
-    fn verdict_table(&self) -> comfy_table::Table {
-        let mut rows = table::new(&[
-            "group",
-            "photos",
-            "failed",
-            "favours",
-            "confidence",
-            "agreement",
-            "grass",
-            "cracks",
-            "moisture",
-        ]);
-        for group in &self.verdict.groups {
-            rows.add_row(verdict_row(&printable(&group.name), &group.summary));
-        }
-        if self.verdict.groups.len() != 1 {
-            rows.add_row(verdict_row("all", &self.verdict.batch));
-        }
-        table::align_numbers(&mut rows, &[1, 2, 4, 5]);
-        rows
-    }
-
     fn failure_table(&self) -> comfy_table::Table {
         let mut rows = table::new(&["failed", "code", "what happened, and what to do"]);
         for (key, code, message) in &self.failures.listed {
@@ -190,25 +169,4 @@ impl Ended<'_> {
             format!("{}, {rate:.1} photos/s", clock(self.wall))
         }
     }
-}
-
-fn verdict_row(name: &str, summary: &Summary) -> Vec<String> {
-    let counts = &summary.counts;
-    let mut row = vec![
-        name.to_owned(),
-        counts.photos.to_string(),
-        counts.failed.to_string(),
-    ];
-    match (&summary.consensus, &summary.agreement, &summary.levels) {
-        (Some(consensus), Some(agreement), Some(levels)) => row.extend([
-            consensus.corrected.class.name().replace("_friendly", ""),
-            format!("{:.0} %", consensus.corrected.confidence * 100.0),
-            format!("{:.0} %", agreement.share * 100.0),
-            levels.grass.name().to_owned(),
-            levels.cracks.name().to_owned(),
-            levels.moisture.name().to_owned(),
-        ]),
-        _ => row.push("nothing analysed".to_owned()),
-    }
-    row
 }

@@ -1,0 +1,342 @@
+//! Every key with its text: the one list that the example, the variables and the check for unknown keys are made from.
+
+use std::fmt::Write as _;
+
+/// What the names of all variables begin with.
+pub(super) const PREFIX: &str = "PITCHFLEET_";
+
+/// Names of variables that are no keys.
+pub(super) const OTHER_VARIABLES: &[&str] = &["CONFIG", "BUNDLE", "SERVER", "TOKEN", "TOKEN_FILE"];
+
+/// How alike two names are, 0 to 1, for one to be taken for a slip of the other.
+const ALIKE: f64 = 0.7;
+
+/// How a variable's text is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// Text, numbers, switches, lengths of time.
+    Plain,
+    /// As [`Plain`](Self::Plain), may be read from a file that `…_FILE` names, and is never shown.
+    Secret,
+    /// Entries separated by commas.
+    #[expect(dead_code, reason = "the roles' lists are to come")]
+    List,
+}
+
+/// What stands behind the equals sign in the example.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Value {
+    /// The default.
+    Default(&'static str),
+    /// Something that it could be; without it the text says what happens.
+    Such(&'static str),
+}
+
+impl Value {
+    pub(super) fn text(self) -> &'static str {
+        match self {
+            Self::Default(text) | Self::Such(text) => text,
+        }
+    }
+}
+
+/// One key.
+#[derive(Debug)]
+pub(super) struct Key {
+    pub(super) section: &'static str,
+    pub(super) name: &'static str,
+    pub(super) kind: Kind,
+    pub(super) value: Value,
+    pub(super) text: &'static str,
+}
+
+impl Key {
+    /// `section.name`.
+    pub(super) fn path(&self) -> String {
+        format!("{}.{}", self.section, self.name)
+    }
+
+    /// The variable that sets it.
+    pub(super) fn variable(&self) -> String {
+        format!("{PREFIX}{}", self.path().replace('.', "_").to_uppercase())
+    }
+}
+
+const fn plain(section: &'static str, name: &'static str, value: Value, text: &'static str) -> Key {
+    Key {
+        section,
+        name,
+        kind: Kind::Plain,
+        value,
+        text,
+    }
+}
+
+const fn secret(section: &'static str, name: &'static str, value: Value, text: &'static str) -> Key {
+    Key {
+        section,
+        name,
+        kind: Kind::Secret,
+        value,
+        text,
+    }
+}
+
+use Value::{Default, Such};
+
+/// Sections in the order of the example, with what they are about.
+pub(super) const SECTIONS: &[(&str, &str)] = &[
+    (
+        "broker",
+        "RabbitMQ. `worker` and `api` need it; `up` has its own queue inside.",
+    ),
+    (
+        "store",
+        "Where photos, results and reports lie: a folder on one machine, or a bucket of any S3 server.",
+    ),
+    ("api", "The HTTP side: `api` and `up`."),
+    ("worker", "The analysing side: `worker` and `up`."),
+    ("models", "The models."),
+];
+
+/// Of a `[[sources]]` table, for those that are known by name.
+pub(super) const SOURCE_KEYS: &[&str] = &[
+    "bucket",
+    "folder",
+    "endpoint",
+    "region",
+    "path_style",
+    "access_key",
+    "secret_key",
+];
+
+/// The example's text about `[[sources]]`.
+pub(super) const SOURCES_TEXT: &str = "\
+Buckets that batches may take photos from, by the name that clients use (`pitchfleet submit s3://NAME/PREFIX`).
+`folder` is a folder on this machine instead; endpoint, region, path_style, access_key and secret_key are
+those of [store] where they are absent. No other bucket is read.
+As a variable: PITCHFLEET_SOURCES='[{ bucket = \"match-photos\" }]'";
+
+/// An example of it.
+pub(super) const SOURCES_EXAMPLE: &str = "[[sources]]\nbucket = \"match-photos\"";
+
+pub(super) const KEYS: &[Key] = &[
+    secret(
+        "broker",
+        "url",
+        Such("\"amqp://pitchfleet:secret@rabbitmq:5672/%2f\""),
+        "amqp[s]://user:password@host:port/vhost, everything in it percent-encoded.",
+    ),
+    plain(
+        "broker",
+        "user",
+        Such("\"pitchfleet\""),
+        "User and password apart from the URL, taken literally.",
+    ),
+    secret("broker", "password", Such("\"secret\""), "See `user`."),
+    plain(
+        "broker",
+        "prefix",
+        Default("\"pitchfleet\""),
+        "What the names of all queues and exchanges begin with. Fleets that share a broker need one each.",
+    ),
+    plain(
+        "broker",
+        "certificates",
+        Such("\"/etc/pitchfleet/broker-ca.pem\""),
+        "Certificates of private authorities for amqps, PEM, besides the system's.",
+    ),
+    plain(
+        "store",
+        "folder",
+        Such("\"/var/lib/pitchfleet\""),
+        "A folder as the store: for `up`, whose default is ~/.local/share/pitchfleet/store.",
+    ),
+    plain(
+        "store",
+        "bucket",
+        Such("\"pitchfleet\""),
+        "A bucket as the store.",
+    ),
+    plain(
+        "store",
+        "endpoint",
+        Such("\"https://s3.example.org\""),
+        "The S3 server; absent: AWS.",
+    ),
+    plain(
+        "store",
+        "public_endpoint",
+        Such("\"https://photos.example.org\""),
+        "How clients outside reach the same server, for uploads; absent: `endpoint`.",
+    ),
+    plain(
+        "store",
+        "region",
+        Default("\"us-east-1\""),
+        "Its region; servers other than AWS often take any word.",
+    ),
+    plain(
+        "store",
+        "path_style",
+        Such("true"),
+        "The bucket stands in the path rather than the host name; absent: so with an `endpoint`.",
+    ),
+    secret(
+        "store",
+        "access_key",
+        Such("\"GK31c2f218a2e44f485b94239e\""),
+        "Absent: what the environment gives (AWS_… variables, profile, web identity, instance).",
+    ),
+    secret("store", "secret_key", Such("\"secret\""), "See `access_key`."),
+    plain(
+        "store",
+        "prefix",
+        Such("\"pitchfleet\""),
+        "What all keys begin with, in a bucket that others use, too.",
+    ),
+    plain(
+        "store",
+        "attempts",
+        Default("4"),
+        "How often a request to the bucket is tried in all.",
+    ),
+    plain(
+        "api",
+        "listen",
+        Default("\"127.0.0.1:8080\""),
+        "Address and port. An address that others can reach needs `tokens`.",
+    ),
+    plain(
+        "api",
+        "tokens",
+        Such("\"/etc/pitchfleet/tokens.toml\""),
+        "Who may do what; `pitchfleet token create` adds to it. Absent: whoever reaches the port may do everything.",
+    ),
+    plain(
+        "worker",
+        "name",
+        Such("\"ground-3\""),
+        "What the fleet calls this worker; absent: host name and a random part.",
+    ),
+    plain(
+        "worker",
+        "device",
+        Default("\"auto\""),
+        "What runs the models: auto, cpu or cuda:N.",
+    ),
+    plain(
+        "worker",
+        "allow_cpu_fallback",
+        Default("false"),
+        "Whether a cuda:N that is not there may be replaced by the CPU.",
+    ),
+    plain(
+        "worker",
+        "lanes",
+        Such("4"),
+        "Photos analysed at the same time; absent: one per core of the quota.",
+    ),
+    plain(
+        "worker",
+        "photo_deadline",
+        Default("\"60s\""),
+        "Longest time for one photo.",
+    ),
+    plain(
+        "worker",
+        "prefetch",
+        Such("8"),
+        "Photos in hand at a time; absent: enough to keep the lanes busy.",
+    ),
+    plain(
+        "worker",
+        "unload_grace",
+        Default("\"30s\""),
+        "How long the models stay in memory without work; \"0s\": they go at once, \"never\": they stay.",
+    ),
+    plain(
+        "worker",
+        "preload",
+        Default("false"),
+        "Load the models at the start rather than for the first photo.",
+    ),
+    plain(
+        "models",
+        "bundle",
+        Such("\"demo\""),
+        "A folder, or a name that `pitchfleet models list` knows; absent: demo. Also PITCHFLEET_BUNDLE.",
+    ),
+    plain(
+        "models",
+        "precision",
+        Default("\"auto\""),
+        "Number format for batches that leave it to the worker: auto, fp32 or int8.",
+    ),
+    plain(
+        "models",
+        "runtime_library",
+        Such("\"/usr/lib/libonnxruntime.so\""),
+        "The ONNX Runtime library; absent: it is searched for.",
+    ),
+];
+
+/// The key whose path is in an error's text.
+pub(super) fn named_in(text: &str) -> Option<&'static Key> {
+    KEYS.iter()
+        .find(|key| text.contains(&format!("`{}`", key.path())))
+}
+
+/// The one of `names` that `name` is most likely a slip of.
+pub(super) fn nearest<'a>(name: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    names
+        .into_iter()
+        .map(|known| {
+            // Of two that are equally far, the one that begins alike.
+            let distance = strsim::normalized_damerau_levenshtein(name, known);
+            (distance, strsim::jaro_winkler(name, known), known)
+        })
+        .filter(|(alike, _, _)| *alike >= ALIKE)
+        .max_by(|a, b| a.0.total_cmp(&b.0).then(a.1.total_cmp(&b.1)))
+        .map(|(_, _, known)| known)
+}
+
+/// A file with every key, each a comment with its text and its variable.
+pub(super) fn example() -> String {
+    let mut text = String::from(
+        "# pitchfleet's settings. Every key is optional for `pitchfleet up`.\n\
+         # Each can be given as an environment variable, which wins over this file; secrets also as a file that the\n\
+         # variable with _FILE at its end names. Values behind `#` are defaults, or examples where there is none.\n",
+    );
+    for (section, about) in SECTIONS {
+        let _ = write!(text, "\n# {about}\n[{section}]\n");
+        for key in KEYS.iter().filter(|key| key.section == *section) {
+            let variable = key.variable();
+            let file = match key.kind {
+                Kind::Secret => format!(", {variable}_FILE"),
+                _ => String::new(),
+            };
+            let such = match key.value {
+                Default(_) => "",
+                Such(_) => " No default.",
+            };
+            let _ = write!(
+                text,
+                "\n# {}{such}\n# {variable}{file}\n# {} = {}\n",
+                key.text,
+                key.name,
+                key.value.text()
+            );
+        }
+        if *section == "store" {
+            for line in SOURCES_TEXT.lines() {
+                let _ = write!(text, "\n# {line}");
+            }
+            for line in SOURCES_EXAMPLE.lines() {
+                let _ = write!(text, "\n# {line}");
+            }
+            text.push('\n');
+        }
+    }
+    text
+}
