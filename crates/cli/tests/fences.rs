@@ -31,6 +31,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("testkit", &[]), // and nobody's but as a dev-dependency
     ("report", &["pitch", "fleet"]),
     ("api", &["pitch", "fleet", "queue", "store", "report"]),
+    ("worker", &["pitch", "fleet", "engine", "queue", "store"]),
     ("cli", &["pitch", "fleet", "engine", "report"]),
 ];
 

@@ -3,8 +3,8 @@
 //! ```text
 //! <tenant>/batches/<batch>/      one batch: BatchKeys
 //! <tenant>/index/<…>             the batches of a tenant, newest first
+//! <tenant>/cache/<…>             its results by content, for reuse
 //! active/<tenant>/<batch>        batches that are not finished; swept for lost control messages
-//! cache/<digest>/<sha256>.json   results by content, for reuse
 //! ```
 //! A deployment's own prefix in front of all of them is the store's.
 
@@ -33,7 +33,12 @@ pub fn overlays_key(index: u64) -> String {
 
 /// `overlays/<index>/<kind>.jpg`.
 pub fn overlay_key(index: u64, kind: OverlayKind) -> String {
-    format!("{}/{}.jpg", overlays_key(index), kind.name())
+    overlay_named(index, kind.name())
+}
+
+/// [`overlay_key`] of a kind by its name in a result.
+pub fn overlay_named(index: u64, kind: &str) -> String {
+    format!("{}/{kind}.jpg", overlays_key(index))
 }
 
 /// `report/<name>`.
@@ -78,9 +83,13 @@ pub fn index_batch(key: &str) -> Option<BatchId> {
     key.rsplit_once('-')?.1.parse().ok()
 }
 
-/// `cache/<digest>/<sha256>.json`; both hexadecimal, `digest` of everything beside the photo that decides the result.
-pub fn cache_key(digest: &str, sha256: &str) -> String {
-    format!("cache/{digest}/{sha256}.json")
+/// `<tenant>/cache/<digest>/<sha256>.json`; both hexadecimal, `digest` that of [`Digest::cache`], `sha256` the photo's.
+///
+/// Below the tenant, so that nobody learns from the speed of an answer which photos another has.
+///
+/// [`Digest::cache`]: crate::result::Digest::cache
+pub fn cache_key(tenant: &Tenant, digest: &str, sha256: &str) -> String {
+    format!("{tenant}/cache/{digest}/{sha256}.json")
 }
 
 /// The keys of one batch.
@@ -227,6 +236,12 @@ mod tests {
         );
         assert_eq!(active_of("active/x"), None);
         assert_eq!(index_batch(&index_key(&tenant, 5, batch)), Some(batch));
+    }
+
+    #[test]
+    fn tenants_share_no_cache() {
+        let (tenant, _, _) = keys();
+        assert_eq!(cache_key(&tenant, "d1", "5a"), "acme/cache/d1/5a.json");
     }
 
     #[test]

@@ -5,6 +5,9 @@ use std::collections::BTreeMap;
 use pitch::analysis::{Advice, Analysis, Classification, Detection, PhotoFormat, Surface};
 use serde::{Deserialize, Serialize};
 
+use crate::canonical::canonical_digest;
+use crate::manifest::Item;
+
 /// The value of [`PhotoResult::schema`].
 pub const RESULT_SCHEMA: &str = "pitchfleet.result/1";
 
@@ -44,6 +47,31 @@ pub struct PhotoResult {
 }
 
 impl PhotoResult {
+    /// A failed result without its failure: what is known of a photo before anything was done with it.
+    pub fn blank(batch: impl Into<String>, item: &Item, digest: Digest, worker: WorkerFacts) -> Self {
+        Self {
+            schema: RESULT_SCHEMA.to_owned(),
+            batch: batch.into(),
+            index: item.index,
+            group: item.group.clone(),
+            photo: PhotoRecord {
+                key: item.key.clone(),
+                bytes: item.size,
+                ..PhotoRecord::default()
+            },
+            outcome: Outcome::Failed,
+            failure: None,
+            detection: None,
+            surface: None,
+            classification: None,
+            advice: None,
+            overlays: BTreeMap::new(),
+            digest,
+            worker,
+            timing_ms: TimingMs::default(),
+        }
+    }
+
     /// Puts the parts of `analysis` in their places and marks the photo as analysed.
     pub fn fill(&mut self, analysis: Analysis) {
         let Analysis {
@@ -124,6 +152,15 @@ pub struct Digest {
     pub algorithm: u32,
 }
 
+impl Digest {
+    /// 64 hexadecimal digits over everything beside the photo that decides its analysis: this, and the precision that
+    /// ran (as in [`WorkerFacts::precision`]).
+    pub fn cache(&self, precision: &str) -> String {
+        let digest = canonical_digest(&(self, precision));
+        digest.trim_start_matches("sha256:").to_owned()
+    }
+}
+
 /// Who made a result.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WorkerFacts {
@@ -158,4 +195,24 @@ pub struct TimingMs {
     pub store: Option<f64>,
     /// From taking to stored.
     pub total: Option<f64>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_decides_a_result_decides_its_place_in_the_cache() {
+        let digest = Digest {
+            bundle: "sha256:b".into(),
+            options: "sha256:o".into(),
+            algorithm: 1,
+        };
+        // printf '[{"algorithm":1,"bundle":"sha256:b","options":"sha256:o"},"int8"]' | sha256sum
+        assert_eq!(
+            digest.cache("int8"),
+            "66f188f68116f79ad48eba972679825f7e06e89a8ec80ea8ab2d59cbfbebe93e"
+        );
+        assert_ne!(digest.cache("int8"), digest.cache("fp32"));
+    }
 }

@@ -10,7 +10,7 @@ use engine::{Analysed, Engine, EngineFacts, PhotoFailure, PhotoRequest, PhotoSou
 use fleet::failure::FailureCode;
 use fleet::layout;
 use fleet::manifest::{Item, Manifest};
-use fleet::result::{Failure, Outcome, PhotoRecord, PhotoResult, RESULT_SCHEMA, TimingMs, WorkerFacts};
+use fleet::result::{Failure, Outcome, PhotoResult, WorkerFacts};
 use tokio::task::{self, JoinSet};
 use tokio::time::{self, MissedTickBehavior};
 
@@ -238,29 +238,9 @@ impl Pipeline<'_> {
         result
     }
 
-    /// A failed result without its failure.
     fn blank(&self, item: &Item) -> PhotoResult {
-        PhotoResult {
-            schema: RESULT_SCHEMA.to_owned(),
-            batch: self.manifest.id.clone(),
-            index: item.index,
-            group: item.group.clone(),
-            photo: PhotoRecord {
-                key: item.key.clone(),
-                bytes: item.size,
-                ..PhotoRecord::default()
-            },
-            outcome: Outcome::Failed,
-            failure: None,
-            detection: None,
-            surface: None,
-            classification: None,
-            advice: None,
-            overlays: Default::default(),
-            digest: self.manifest.digest.clone(),
-            worker: self.worker(),
-            timing_ms: TimingMs::default(),
-        }
+        let manifest = self.manifest;
+        PhotoResult::blank(&manifest.id, item, manifest.digest.clone(), self.worker())
     }
 
     fn worker(&self) -> WorkerFacts {

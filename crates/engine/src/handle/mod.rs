@@ -12,7 +12,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use self::death::Death;
 use self::process::{Outcome, Process};
 use crate::bundle::Bundle;
-use crate::config::{Device, EngineConfig};
+use crate::config::{Device, EngineConfig, PrecisionChoice};
 use crate::failure::{EngineError, EngineErrorKind, PhotoFailure, code};
 use crate::frames::LoadRequest;
 use crate::request::{Analysed, EngineFacts, EngineStats, PhotoRequest};
@@ -33,6 +33,7 @@ pub struct Engine {
 #[derive(Debug)]
 struct Shared {
     config: EngineConfig,
+    bundle: Bundle,
     request: LoadRequest,
     /// One for each photo that may be with the process.
     places: Semaphore,
@@ -58,10 +59,10 @@ impl Engine {
     pub fn new(config: EngineConfig) -> Result<Self, EngineError> {
         let want_gpu = config.device != Device::Cpu;
         let library = absolute(runtime::locate(config.runtime_library.as_deref(), want_gpu)?)?;
-        let bundle = absolute(Bundle::open(&config.bundle)?.folder().to_owned())?;
+        let bundle = Bundle::open(&config.bundle)?;
         let lanes = config.lanes.map_or_else(quota::cores, usize::from);
         let request = LoadRequest {
-            bundle,
+            bundle: absolute(bundle.folder().to_owned())?,
             library,
             device: config.device,
             allow_cpu_fallback: config.allow_cpu_fallback,
@@ -71,16 +72,46 @@ impl Engine {
             limits: config.limits.clone(),
             isolate: config.isolate,
         };
+        Ok(Self::with(config, bundle, request))
+    }
+
+    fn with(config: EngineConfig, bundle: Bundle, request: LoadRequest) -> Self {
         let shared = Shared {
+            places: Semaphore::new(request.lanes + AHEAD),
             config,
+            bundle,
             request,
-            places: Semaphore::new(lanes + AHEAD),
             process: tokio::sync::Mutex::default(),
             record: Mutex::default(),
         };
-        Ok(Self {
+        Self {
             shared: Arc::new(shared),
-        })
+        }
+    }
+
+    /// Another engine, not loaded, that differs from this one in its precision only.
+    #[must_use]
+    pub fn at_precision(&self, precision: PrecisionChoice) -> Self {
+        let shared = &self.shared;
+        let config = EngineConfig {
+            precision,
+            ..shared.config.clone()
+        };
+        let request = LoadRequest {
+            precision,
+            ..shared.request.clone()
+        };
+        Self::with(config, shared.bundle.clone(), request)
+    }
+
+    /// How it was asked to run.
+    pub fn config(&self) -> &EngineConfig {
+        &self.shared.config
+    }
+
+    /// Its bundle as it was when the engine was made.
+    pub fn bundle(&self) -> &Bundle {
+        &self.shared.bundle
     }
 
     /// Starts the process unless it runs, and waits until it is ready.

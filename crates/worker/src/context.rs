@@ -1,0 +1,62 @@
+//! What everything that a worker does has in common.
+
+use std::sync::Arc;
+
+use engine::Engine;
+use queue::Queue;
+use store::{Buckets, Store};
+use tokio_util::sync::CancellationToken;
+
+use crate::cancelled::CancelledBatches;
+use crate::config::WorkerConfig;
+use crate::engines::Engines;
+use crate::places::Places;
+use crate::pressure::Pressure;
+use crate::tally::Tally;
+use crate::tell::Events;
+
+/// Ports, engine, and what the worker knows.
+pub(crate) struct Context {
+    pub(crate) config: WorkerConfig,
+    pub(crate) queue: Arc<dyn Queue>,
+    pub(crate) buckets: Buckets,
+    pub(crate) engines: Engines,
+    pub(crate) places: Places,
+    pub(crate) cancelled: CancelledBatches,
+    pub(crate) pressure: Pressure,
+    pub(crate) tally: Tally,
+    pub(crate) events: Events,
+    /// The worker was asked to go: what is not with the engine yet goes back to the queue.
+    pub(crate) draining: CancellationToken,
+    /// The time for going is over: what is with the engine goes back, too.
+    pub(crate) overdue: CancellationToken,
+}
+
+impl Context {
+    pub(crate) fn new(
+        config: WorkerConfig,
+        queue: Arc<dyn Queue>,
+        buckets: Buckets,
+        engine: Engine,
+        events: Events,
+    ) -> Self {
+        Self {
+            config,
+            queue,
+            buckets,
+            places: Places::new(engine.lanes()),
+            engines: Engines::new(engine),
+            cancelled: CancelledBatches::default(),
+            pressure: Pressure::default(),
+            tally: Tally::default(),
+            events,
+            draining: CancellationToken::new(),
+            overdue: CancellationToken::new(),
+        }
+    }
+
+    /// The fleet's own store.
+    pub(crate) fn home(&self) -> &dyn Store {
+        self.buckets.home().as_ref()
+    }
+}

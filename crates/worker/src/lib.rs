@@ -1,0 +1,24 @@
+//! One worker: takes photos from the queue, analyses them, stores what came of it, and settles the message.
+//!
+//! [`analyse`] is the function to read. What becomes of a message is decided in one place, [`settle`]. The worker knows
+//! ports only ([`Queue`](queue::Queue), [`Store`](store::Store)); whoever makes one names the adapters.
+
+mod analyse;
+mod cancelled;
+mod config;
+mod context;
+mod engines;
+mod lifecycle;
+mod memory;
+mod places;
+mod pressure;
+mod record;
+mod reuse;
+mod settle;
+mod spool;
+mod tally;
+mod tell;
+mod worker;
+
+pub use config::WorkerConfig;
+pub use worker::{Farewell, Worker, WorkerError};

@@ -1,0 +1,127 @@
+//! What becomes of a message: the only place that settles one.
+
+use std::time::Instant;
+
+use fleet::event::Event;
+use fleet::failure::FailureCode;
+use fleet::job::Job;
+use fleet::result::{Outcome as PhotoOutcome, PhotoResult};
+use queue::{Delivery, Outcome, Undecodable};
+
+use crate::analyse::{self, Stop};
+use crate::context::Context;
+use crate::record::{self, Stored};
+
+/// Settles a job with what came of it.
+pub(crate) async fn settle(
+    context: &Context,
+    delivery: Delivery,
+    job: &Job,
+    taken: Instant,
+    came: Result<Stored, Stop>,
+) {
+    let outcome = match came {
+        Ok(Stored { result, reused }) => {
+            context.pressure.relieve();
+            context.tally.count(|done| match reused {
+                true => done.reused += 1,
+                false => done.ok += 1,
+            });
+            tell(context, job, taken, &result, reused);
+            Outcome::Done
+        }
+        Err(Stop::Failed(result)) => match fail(context, job, taken, &result).await {
+            Ok(()) => Outcome::Done,
+            Err(reason) => {
+                context.pressure.add();
+                retry_or_give_up(context, &delivery, job, taken, reason).await
+            }
+        },
+        Err(Stop::Transient(reason)) => {
+            context.pressure.add();
+            retry_or_give_up(context, &delivery, job, taken, reason).await
+        }
+        Err(Stop::Elsewhere(reason)) => retry_or_give_up(context, &delivery, job, taken, reason).await,
+        Err(Stop::Cancelled) => Outcome::Done,
+        Err(Stop::Draining) => {
+            context.tally.requeue();
+            Outcome::Requeue
+        }
+    };
+    carry_out(delivery, outcome).await;
+}
+
+/// Settles a message that is no job.
+pub(crate) async fn refuse(delivery: Delivery, why: &Undecodable) {
+    tracing::warn!(%why, "a message that is no job goes to the dead letters");
+    let reason = why.to_string();
+    carry_out(delivery, Outcome::Reject { reason }).await;
+}
+
+async fn carry_out(delivery: Delivery, outcome: Outcome) {
+    if let Err(error) = delivery.settle(outcome).await {
+        // It is back in its queue, and whoever gets it does the same again.
+        tracing::warn!(%error, "a message is not settled");
+    }
+}
+
+/// Another try while there are any left; then the photo has failed.
+async fn retry_or_give_up(
+    context: &Context,
+    delivery: &Delivery,
+    job: &Job,
+    taken: Instant,
+    reason: String,
+) -> Outcome {
+    let outcome = context.config.retry.outcome(delivery.attempt(), reason);
+    match outcome {
+        Outcome::Reject { reason } => {
+            let choice = context.engines.choice(job.options.precision);
+            let facts = context.engines.last_facts(choice);
+            let blank = analyse::blank(context, job, facts.as_ref());
+            let Stop::Failed(result) = analyse::failed(&blank, FailureCode::GaveUp.failure(&reason)) else {
+                return Outcome::Reject { reason };
+            };
+            match fail(context, job, taken, &result).await {
+                Ok(()) => Outcome::Done,
+                // A coordinator finds it among the dead letters and writes the same.
+                Err(_) => Outcome::Reject { reason },
+            }
+        }
+        Outcome::Retry { after, reason } => {
+            context.tally.count(|done| done.retried += 1);
+            tracing::warn!(batch = %job.batch, index = job.item.index, %reason, ?after, "a photo is tried again");
+            Outcome::Retry { after, reason }
+        }
+        other => other,
+    }
+}
+
+async fn fail(context: &Context, job: &Job, taken: Instant, result: &PhotoResult) -> Result<(), String> {
+    match record::failed(context, job, result).await {
+        Ok(()) => {
+            context.tally.count(|done| done.failed += 1);
+            tell(context, job, taken, result, false);
+            Ok(())
+        }
+        Err(Stop::Transient(reason)) => Err(reason),
+        Err(_) => Err("the failure cannot be stored".to_owned()),
+    }
+}
+
+fn tell(context: &Context, job: &Job, taken: Instant, result: &PhotoResult, reused: bool) {
+    let pitch = result.outcome == PhotoOutcome::Ok
+        && (job.options.analysis.full_frame || result.detection.as_ref().is_some_and(|d| d.detected));
+    let class = result.classification.as_ref().filter(|_| pitch);
+    context.events.tell(Event::Photo {
+        tenant: job.tenant.clone(),
+        batch: job.batch,
+        index: job.item.index,
+        outcome: result.outcome,
+        class: class.map(|classification| classification.corrected.class),
+        code: result.failure.as_ref().map(|failure| failure.code.clone()),
+        worker: context.config.id.clone(),
+        total_ms: analyse::milliseconds(taken),
+        reused,
+    });
+}

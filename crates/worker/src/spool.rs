@@ -1,0 +1,169 @@
+//! A photo on its way from the store to the engine: in a file without a name, so that this process's memory does not
+//! grow with the photo and a killed worker leaves nothing behind.
+
+use std::fs::File;
+use std::future::Future;
+use std::io::{self, Write};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use engine::{OpenPhoto, PhotoReader};
+use futures_util::{StreamExt, stream};
+use sha2::{Digest, Sha256};
+use store::{Store, StoreError};
+use thiserror::Error;
+use tokio::task::spawn_blocking;
+use tokio_util::io::StreamReader;
+
+/// What is taken from the network before it goes to the file: small photos in one piece.
+const WRITE: usize = 256 << 10;
+/// What is read at once; a frame of the engine's.
+const READ: usize = 128 << 10;
+
+/// A photo that has arrived.
+#[derive(Clone, Debug)]
+pub(crate) struct Spooled {
+    file: Arc<File>,
+    /// Number of its bytes.
+    pub(crate) bytes: u64,
+    /// SHA-256 of them, hexadecimal.
+    pub(crate) sha256: String,
+}
+
+/// Why a photo has not arrived.
+#[derive(Debug, Error)]
+pub(crate) enum FetchError {
+    /// The store does not hand it out.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// It broke off.
+    #[error("reading the photo broke off: {0}")]
+    Broken(#[source] io::Error),
+    /// The spool takes no more.
+    #[error("the worker cannot keep the photo in {}: {source}", folder.display())]
+    Spool {
+        /// Where.
+        folder: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// It is larger than is read.
+    #[error("the photo has more bytes than are read")]
+    TooLarge {
+        /// Its size, or what had come of it by then.
+        bytes: u64,
+    },
+}
+
+/// Takes the object `key` into a file in `folder`, hashing on the way. Nothing of a photo that is known to be larger than
+/// `limit` is read, and never more than `limit` of one that is not.
+pub(crate) async fn fetch(
+    store: &dyn Store,
+    key: &str,
+    folder: &Path,
+    limit: u64,
+) -> Result<Spooled, FetchError> {
+    let object = store.get(key).await?;
+    if object.info.size > limit {
+        return Err(FetchError::TooLarge {
+            bytes: object.info.size,
+        });
+    }
+    let mut body = object.body;
+    let spool_failed = |source| FetchError::Spool {
+        folder: folder.to_owned(),
+        source,
+    };
+    let mut sink = Sink::create(folder.to_owned()).await.map_err(spool_failed)?;
+    let mut waiting: Vec<Bytes> = Vec::new();
+    let (mut arrived, mut pending) = (0, 0);
+    while let Some(chunk) = body.next().await {
+        let chunk = chunk.map_err(FetchError::Broken)?;
+        arrived += chunk.len() as u64;
+        if arrived > limit {
+            return Err(FetchError::TooLarge { bytes: arrived });
+        }
+        pending += chunk.len();
+        waiting.push(chunk);
+        if pending >= WRITE {
+            sink = sink
+                .write(std::mem::take(&mut waiting))
+                .await
+                .map_err(spool_failed)?;
+            pending = 0;
+        }
+    }
+    let sink = sink.write(waiting).await.map_err(spool_failed)?;
+    Ok(Spooled {
+        file: Arc::new(sink.file),
+        bytes: arrived,
+        sha256: hex(&sink.hash.finalize()),
+    })
+}
+
+/// Where the bytes go. It moves to a thread that may wait for a disk and comes back.
+struct Sink {
+    file: File,
+    hash: Sha256,
+}
+
+impl Sink {
+    async fn create(folder: PathBuf) -> io::Result<Self> {
+        blocking(move || {
+            Ok(Self {
+                file: tempfile::tempfile_in(folder)?,
+                hash: Sha256::new(),
+            })
+        })
+        .await
+    }
+
+    async fn write(mut self, chunks: Vec<Bytes>) -> io::Result<Self> {
+        blocking(move || {
+            for chunk in chunks {
+                self.file.write_all(&chunk)?;
+                self.hash.update(&chunk);
+            }
+            Ok(self)
+        })
+        .await
+    }
+}
+
+impl OpenPhoto for Spooled {
+    fn open(&self) -> Pin<Box<dyn Future<Output = io::Result<PhotoReader>> + Send + '_>> {
+        // By position: readers of the same file don't move each other.
+        let chunks = stream::try_unfold((Arc::clone(&self.file), 0u64), |(file, offset)| async move {
+            let (file, chunk) = blocking(move || {
+                let mut chunk = vec![0; READ];
+                let length = file.read_at(&mut chunk, offset)?;
+                chunk.truncate(length);
+                Ok((file, Bytes::from(chunk)))
+            })
+            .await?;
+            let end = offset + chunk.len() as u64;
+            Ok::<_, io::Error>((!chunk.is_empty()).then_some((chunk, (file, end))))
+        });
+        let reader: PhotoReader = Box::pin(StreamReader::new(Box::pin(chunks)));
+        Box::pin(std::future::ready(Ok(reader)))
+    }
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
+    spawn_blocking(work)
+        .await
+        .unwrap_or_else(|error| Err(io::Error::other(error)))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes
+        .iter()
+        .fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
+}
