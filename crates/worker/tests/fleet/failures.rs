@@ -9,7 +9,7 @@ use bytes::Bytes;
 use fleet::manifest::ArchiveEntry;
 use fleet::result::{Failure, Outcome};
 use queue::{Lane, Queue};
-use store::{ByteStream, FolderStore, Object, ObjectInfo, Page, PresignedPut, Store, StoreError};
+use store::{ByteStream, FolderPage, FolderStore, Object, ObjectInfo, Page, PresignedPut, Store, StoreError};
 
 use crate::harness::{Fleet, demo_engine, obedient_engine, until};
 
@@ -143,6 +143,15 @@ impl Store for Flaky {
 
     async fn list(&self, prefix: &str, after: Option<&str>, limit: usize) -> Result<Page, StoreError> {
         self.inner.list(prefix, after, limit).await
+    }
+
+    async fn list_folders(
+        &self,
+        prefix: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<FolderPage, StoreError> {
+        self.inner.list_folders(prefix, after, limit).await
     }
 
     async fn delete(&self, key: &str) -> Result<(), StoreError> {
