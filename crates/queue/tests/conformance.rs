@@ -1,5 +1,5 @@
 //! One suite for every adapter: whatever holds for the broker holds in one process. The broker is the RabbitMQ that
-//! `scripts/test.sh` starts; each test keeps to its own prefix.
+//! `scripts/test.sh` starts; each test has a virtual host of its own.
 
 #![expect(
     clippy::unwrap_used,
@@ -15,6 +15,7 @@ use queue::memory::MemoryQueue;
 use queue::priority::ExpressFirst;
 use queue::rabbit::{RabbitConfig, RabbitQueue};
 use queue::{Consumer, Delivery, Destination, Fanout, Lane, Message, Outcome, Queue, QueueError, Topology};
+use testkit::Vhost;
 
 const DELAYS: [Duration; 2] = [Duration::from_millis(150), Duration::from_millis(600)];
 /// Far beyond what anything here takes; only a failure waits for so long.
@@ -24,15 +25,12 @@ fn topology(prefix: &str) -> Topology {
     Topology::new(prefix).unwrap().with_retry_delays(DELAYS).unwrap()
 }
 
-async fn rabbit(test: &str) -> RabbitQueue {
-    let url = std::env::var("PITCHFLEET_TEST_AMQP").unwrap_or_else(|_| {
-        panic!(
-            "PITCHFLEET_TEST_AMQP is not set: run `make test`, or scripts/servers/rabbitmq.sh start DIR first"
-        )
-    });
-    let mut config = RabbitConfig::new(url.parse().unwrap());
-    config.topology = topology(&format!("{test}-{}", std::process::id()));
-    RabbitQueue::connect(config).await.unwrap()
+async fn rabbit() -> (Vhost, RabbitQueue) {
+    let vhost = Vhost::shared();
+    let mut config = RabbitConfig::new(vhost.url().parse().unwrap());
+    config.topology = topology("pitchfleet");
+    let queue = RabbitQueue::connect(config).await.unwrap();
+    (vhost, queue)
 }
 
 fn at_most(n: u16) -> NonZeroU16 {
@@ -326,7 +324,8 @@ macro_rules! conformance {
         mod rabbitmq {
             $(#[tokio::test]
             async fn $case() {
-                super::$case(&super::rabbit(stringify!($case)).await).await;
+                let (_vhost, queue) = super::rabbit().await;
+                super::$case(&queue).await;
             })+
         }
     };

@@ -99,6 +99,15 @@ impl Proxy {
         }
     }
 
+    /// Cuts the connection that was made last and is still open.
+    pub fn cut_newest(&self) {
+        let mut state = self.shared.state();
+        let pair = state.open.len().saturating_sub(2);
+        for connection in state.open.drain(pair..) {
+            let _ = connection.shutdown(Shutdown::Both);
+        }
+    }
+
     /// Closes new connections at once.
     pub fn refuse(&self) {
         self.shared.state().refusing = true;

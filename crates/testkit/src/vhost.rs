@@ -111,7 +111,8 @@ impl Vhost {
 
     fn try_ask(&self, method: &str, path: &str) -> Option<http::Response> {
         let url = format!("{}/api/{path}", self.management);
-        http::request(method, &url, &[("content-type", "application/json")], b"")
+        let body: &[u8] = if method == "PUT" { b"{}" } else { b"" };
+        http::request(method, &url, &[("content-type", "application/json")], body)
     }
 }
 

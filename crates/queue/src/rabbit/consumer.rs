@@ -196,7 +196,12 @@ impl Task {
                     None => return None,
                 },
             };
-            match self.stretch(&session).await {
+            // On a session that is lost, an answer may never come.
+            let stretch = tokio::select! {
+                stretch = self.stretch(&session) => stretch,
+                () = session.lost() => Ok(End::Again),
+            };
+            match stretch {
                 Ok(End::Finished(done)) => return done,
                 Ok(End::Again) => {}
                 Err(error) => {
@@ -210,6 +215,9 @@ impl Task {
 
     /// After an error: the channel's, or the connection's?
     async fn recover(&self, session: &Session) {
+        if session.is_lost() {
+            return;
+        }
         let connected = session.consuming.status().connected();
         // The queue may have been deleted.
         if !connected || session.redeclare(&self.shared.config.topology).await.is_err() {
@@ -242,7 +250,6 @@ impl Task {
                     }
                     None => return Err(QueueError::Lost("the broker cancelled the consumer".into())),
                 },
-                () = session.lost() => return Ok(End::Again),
                 command = self.commands.recv() => {
                     detach(&channel, &deliveries).await?;
                     while let Some(Ok(delivery)) = deliveries.next().await {

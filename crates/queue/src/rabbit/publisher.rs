@@ -19,6 +19,10 @@ const REFUSED_PAUSE: Duration = Duration::from_millis(200);
 /// The wait before a broken window is sent again, for whatever broke it to be noticed.
 const LOST_PAUSE: Duration = Duration::from_millis(20);
 
+/// The wait before a queue that somebody deleted is made again, for its consumers to hear of it. One that is back before
+/// they have heard hangs for good (RabbitMQ 3.10, quorum queues).
+const REMAKE_PAUSE: Duration = Duration::from_millis(200);
+
 /// Where a publish goes, in the broker's terms.
 #[derive(Clone, Debug)]
 pub(super) struct Route {
@@ -129,6 +133,7 @@ pub(super) async fn send(shared: &Shared, route: &Route, parcels: &[Parcel<'_>])
             // Somebody deleted the queue: make it again, once.
             Trouble::Returned if !redeclared => {
                 redeclared = true;
+                tokio::time::sleep(REMAKE_PAUSE).await;
                 if let Err(error) = session.redeclare(&shared.config.topology).await {
                     session.fail();
                     detail = error.to_string();

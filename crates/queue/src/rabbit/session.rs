@@ -21,7 +21,7 @@ use crate::topology::{Argument, QueueSpec, Topology};
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 /// Idle publishing channels that are kept.
 const PUBLISHERS: usize = 16;
-/// How long a question about a queue may take before the connection counts as dead.
+/// How long an answer about queues may take before the connection counts as dead.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Connections and channels that live and die together. Whoever sees one of them fail calls [`Session::fail`], and the
@@ -82,6 +82,11 @@ impl Session {
         self.lost.cancel();
     }
 
+    /// As far as the client library knows.
+    pub(super) fn is_connected(&self) -> bool {
+        self.consuming.status().connected() && self.publishing.status().connected()
+    }
+
     pub(super) fn is_lost(&self) -> bool {
         self.lost.is_cancelled()
     }
@@ -91,9 +96,15 @@ impl Session {
         self.lost.cancelled().await;
     }
 
-    /// Makes again what somebody deleted.
+    /// Makes again what somebody deleted. No answer in time fails the session.
     pub(super) async fn redeclare(&self, topology: &Topology) -> Result<(), QueueError> {
-        declare(&self.consuming, topology).await
+        let declared = timeout(PROBE_TIMEOUT, declare(&self.consuming, topology)).await;
+        declared.unwrap_or_else(|_| Err(self.no_answer()))
+    }
+
+    fn no_answer(&self) -> QueueError {
+        self.fail();
+        QueueError::Lost(format!("no answer in {PROBE_TIMEOUT:?}"))
     }
 
     /// Ready messages and consumers of `queue`. No answer in time fails the session.
@@ -116,10 +127,7 @@ impl Session {
             Ok((found.message_count(), found.consumer_count()))
         };
         let answer = timeout(PROBE_TIMEOUT, ask).await;
-        answer.unwrap_or_else(|_| {
-            self.fail();
-            Err(QueueError::Lost(format!("no answer in {PROBE_TIMEOUT:?}")))
-        })
+        answer.unwrap_or_else(|_| Err(self.no_answer()))
     }
 
     /// Says goodbye if anybody listens. What is unacknowledged goes back to its queues.

@@ -92,6 +92,10 @@ async fn watch(shared: &Shared, session: &Session) {
         ending(session.consuming.events_listener()),
         ending(session.publishing.events_listener()),
     );
+    // What broke before anybody listened says nothing any more.
+    if !session.is_connected() {
+        return;
+    }
     loop {
         let event = tokio::select! {
             () = session.lost() => return,
