@@ -167,3 +167,73 @@ fn hex(bytes: &[u8]) -> String {
             text
         })
 }
+
+#[cfg(test)]
+mod tests {
+    use store::FolderStore;
+    use tokio::io::AsyncReadExt;
+
+    use super::*;
+
+    fn photo(length: usize) -> Vec<u8> {
+        (0..length).map(|n| (n * 7 % 251) as u8).collect()
+    }
+
+    async fn store(content: Vec<u8>) -> (tempfile::TempDir, FolderStore) {
+        let folder = tempfile::tempdir().unwrap();
+        let store = FolderStore::new(folder.path());
+        store.put("p.jpg", content.into(), "image/jpeg").await.unwrap();
+        (folder, store)
+    }
+
+    async fn read(photo: &Spooled) -> Vec<u8> {
+        let mut content = Vec::new();
+        photo
+            .open()
+            .await
+            .unwrap()
+            .read_to_end(&mut content)
+            .await
+            .unwrap();
+        content
+    }
+
+    #[tokio::test]
+    async fn what_was_fetched_is_read_again_and_again() {
+        for length in [0, 1, READ, WRITE, 3 * WRITE + 5] {
+            let (_folder, store) = store(photo(length)).await;
+            let spool = tempfile::tempdir().unwrap();
+            let fetched = fetch(&store, "p.jpg", spool.path(), u64::MAX).await.unwrap();
+            assert_eq!(fetched.bytes, length as u64);
+            assert_eq!(fetched.sha256, hex(&Sha256::digest(photo(length))));
+            // One that is given up in the middle does not move the next.
+            let mut given_up = fetched.open().await.unwrap();
+            let _ = given_up.read(&mut [0; 10]).await.unwrap();
+            assert_eq!(read(&fetched).await, photo(length));
+            assert_eq!(read(&fetched).await, photo(length));
+            let left = std::fs::read_dir(spool.path()).unwrap().count();
+            assert_eq!(left, 0, "a killed worker leaves nothing");
+        }
+        // printf '' | sha256sum
+        let empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+        assert_eq!(hex(&Sha256::digest("")), empty);
+    }
+
+    #[tokio::test]
+    async fn what_is_too_large_is_not_fetched() {
+        let (folder, store) = store(photo(1001)).await;
+        let refused = fetch(&store, "p.jpg", folder.path(), 1000).await;
+        assert!(
+            matches!(refused, Err(FetchError::TooLarge { bytes: 1001 })),
+            "{refused:?}"
+        );
+        assert!(fetch(&store, "p.jpg", folder.path(), 1001).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_spool_that_is_not_there_is_the_machines_trouble() {
+        let (folder, store) = store(photo(10)).await;
+        let refused = fetch(&store, "p.jpg", &folder.path().join("gone"), 1000).await;
+        assert!(matches!(refused, Err(FetchError::Spool { .. })), "{refused:?}");
+    }
+}

@@ -1,12 +1,15 @@
 //! What becomes of messages.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use fleet::event::{Event, WorkerState};
 use fleet::job::Command;
 use fleet::result::Outcome;
-use queue::{Destination, Fanout, Lane, Message, Queue};
+use queue::memory::MemoryQueue;
+use queue::{Destination, Fanout, Lane, Message};
 
-use crate::harness::{Fleet, batch, demo_engine, obedient_engine, until};
+use crate::harness::{Fleet, batch, demo_engine, obedient_engine, topology, until};
 
 fn photo(name: &str) -> Bytes {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../engine/tests/fixtures/reference");
@@ -74,8 +77,10 @@ async fn a_photo_becomes_a_result_and_an_event() {
 
 #[tokio::test]
 async fn what_is_not_ours_goes_to_the_dead_letters_and_stops_nothing() {
-    let fleet = Fleet::new(obedient_engine(1));
-    fleet.queue.inject_foreign(Lane::Bulk, "{}");
+    let mut fleet = Fleet::new(obedient_engine(1));
+    let queue = Arc::new(MemoryQueue::new(topology()));
+    queue.inject_foreign(Lane::Bulk, "{}");
+    fleet.queue = queue;
     let odd = Message::new(r#"{"tenant":"../x"}"#);
     fleet
         .queue

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use fleet::manifest::ArchiveEntry;
 use fleet::result::{Failure, Outcome};
-use queue::{Lane, Queue};
+use queue::Lane;
 use store::{ByteStream, FolderPage, FolderStore, Object, ObjectInfo, Page, PresignedPut, Store, StoreError};
 
 use crate::harness::{Fleet, demo_engine, obedient_engine, until};

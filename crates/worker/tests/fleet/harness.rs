@@ -108,8 +108,8 @@ pub(crate) fn demo() -> PathBuf {
 }
 
 /// An engine whose process runs `child` of this executable.
-fn engine_of(child: &str, lanes: usize) -> Engine {
-    let mut config = EngineConfig::new(demo());
+fn engine_of(child: &str, lanes: usize, bundle: &Path) -> Engine {
+    let mut config = EngineConfig::new(bundle);
     config.program = Some(std::env::current_exe().unwrap());
     let exact = format!("harness::{child}");
     config.arguments = ["--exact", &exact, "--ignored", "--nocapture", "--test-threads=1"]
@@ -122,16 +122,27 @@ fn engine_of(child: &str, lanes: usize) -> Engine {
 }
 
 pub(crate) fn demo_engine() -> Engine {
-    engine_of("as_child", 1)
+    engine_of("as_child", 1, &demo())
 }
 
 pub(crate) fn obedient_engine(lanes: usize) -> Engine {
-    engine_of("as_obedient_child", lanes)
+    engine_of("as_obedient_child", lanes, &demo())
+}
+
+/// [`obedient_engine`] with the bundle in the folder `bundle`.
+pub(crate) fn obedient_engine_with(bundle: &Path) -> Engine {
+    engine_of("as_obedient_child", 1, bundle)
+}
+
+/// With delays that a test can wait for.
+pub(crate) fn topology() -> Topology {
+    let delays = [1, 2, 3].map(Duration::from_millis);
+    Topology::default().with_retry_delays(delays).unwrap()
 }
 
 pub(crate) struct Fleet {
     pub(crate) folder: tempfile::TempDir,
-    pub(crate) queue: Arc<MemoryQueue>,
+    pub(crate) queue: Arc<dyn Queue>,
     pub(crate) home: Arc<dyn Store>,
     pub(crate) engine: Engine,
     pub(crate) tenant: Tenant,
@@ -148,11 +159,10 @@ impl Fleet {
     }
 
     pub(crate) fn on(engine: Engine, folder: tempfile::TempDir, home: Arc<dyn Store>) -> Self {
-        let delays = [1, 2, 3].map(Duration::from_millis);
-        let topology = Topology::default().with_retry_delays(delays).unwrap();
+        let topology = topology();
         Self {
             folder,
-            queue: Arc::new(MemoryQueue::new(topology)),
+            queue: Arc::new(MemoryQueue::new(topology.clone())),
             home,
             engine,
             tenant: "acme".parse().unwrap(),
@@ -161,7 +171,7 @@ impl Fleet {
             config: WorkerConfig {
                 id: "w".into(),
                 retry: RetryPolicy {
-                    delays: delays.into(),
+                    delays: topology.retry_delays().collect(),
                 },
                 heartbeat: Duration::from_millis(50),
                 ..WorkerConfig::default()
@@ -225,8 +235,12 @@ impl Fleet {
     }
 
     pub(crate) fn worker_in(&self, buckets: Buckets) -> Worker {
-        let queue = Arc::clone(&self.queue) as Arc<dyn Queue>;
-        Worker::new(self.config.clone(), queue, buckets, self.engine.clone())
+        Worker::new(
+            self.config.clone(),
+            Arc::clone(&self.queue),
+            buckets,
+            self.engine.clone(),
+        )
     }
 
     /// Runs a worker until `done` is, and ends it.

@@ -6,3 +6,4 @@ mod delivery;
 mod failures;
 mod harness;
 mod reuse;
+mod servers;

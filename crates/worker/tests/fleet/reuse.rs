@@ -6,7 +6,7 @@ use pitch::analysis::OverlayKind;
 use queue::Lane;
 use sha2::{Digest as _, Sha256};
 
-use crate::harness::{Fleet, batch, demo_engine, obedient_engine};
+use crate::harness::{Fleet, batch, demo, demo_engine, obedient_engine, obedient_engine_with};
 
 /// What two results of the same photo have in common.
 fn common(mut result: PhotoResult) -> PhotoResult {
@@ -137,4 +137,22 @@ async fn precisions_and_options_are_kept_apart() {
     fleet.batch = batch(4);
     fleet.options.analysis.analysis_max_side = 100;
     assert_eq!(ask(&fleet).await.0, 0, "other options give another result");
+}
+
+#[tokio::test]
+async fn a_new_bundle_computes_anew() {
+    let mut fleet = Fleet::new(obedient_engine(1));
+    fleet.tell(&["a"]).await;
+    fleet.run_until(async { drop(fleet.results(1).await) }).await;
+
+    let other = tempfile::tempdir().unwrap();
+    let text = std::fs::read_to_string(demo().join("bundle.toml")).unwrap();
+    let changed = text.replace("iou_threshold = ", "iou_threshold = 0.1 # ");
+    assert_ne!(changed, text);
+    std::fs::write(other.path().join("bundle.toml"), changed).unwrap();
+    fleet.engine = obedient_engine_with(other.path());
+    fleet.batch = batch(2);
+    fleet.tell(&["a"]).await;
+    let farewell = fleet.run_until(async { drop(fleet.results(1).await) }).await;
+    assert_eq!((farewell.done.reused, farewell.done.ok), (0, 1));
 }
