@@ -41,7 +41,7 @@ pub(crate) enum Stop {
     /// Another worker can do it.
     Elsewhere(String),
     /// Nobody wants it any more.
-    Cancelled,
+    Unwanted,
     /// The worker is going.
     Draining,
 }
@@ -52,11 +52,11 @@ pub(crate) async fn analyse(context: &Context, job: &Job, arrival: Arrival) -> R
         return Err(Stop::Elsewhere(reason));
     }
     if context
-        .cancelled
+        .unwanted
         .contains(context.home(), &job.tenant, job.batch)
         .await
     {
-        return Err(Stop::Cancelled);
+        return Err(Stop::Unwanted);
     }
     let choice = context.engines.choice(job.options.precision);
     let facts = context.engines.facts(choice).await.map_err(not_loaded)?;

@@ -7,13 +7,13 @@ use queue::Queue;
 use store::{Buckets, Store};
 use tokio_util::sync::CancellationToken;
 
-use crate::cancelled::CancelledBatches;
 use crate::config::WorkerConfig;
 use crate::engines::Engines;
 use crate::places::Places;
 use crate::pressure::Pressure;
 use crate::tally::Tally;
 use crate::tell::Events;
+use crate::unwanted::UnwantedBatches;
 
 /// Ports, engine, and what the worker knows.
 pub(crate) struct Context {
@@ -22,7 +22,7 @@ pub(crate) struct Context {
     pub(crate) buckets: Buckets,
     pub(crate) engines: Engines,
     pub(crate) places: Places,
-    pub(crate) cancelled: CancelledBatches,
+    pub(crate) unwanted: UnwantedBatches,
     pub(crate) pressure: Pressure,
     pub(crate) tally: Tally,
     pub(crate) events: Events,
@@ -46,7 +46,7 @@ impl Context {
             buckets,
             places: Places::new(engine.lanes()),
             engines: Engines::new(engine),
-            cancelled: CancelledBatches::default(),
+            unwanted: UnwantedBatches::default(),
             pressure: Pressure::default(),
             tally: Tally::default(),
             events,

@@ -4,7 +4,6 @@
 //! ports only ([`Queue`](queue::Queue), [`Store`](store::Store)); whoever makes one names the adapters.
 
 mod analyse;
-mod cancelled;
 mod config;
 mod context;
 mod engines;
@@ -18,6 +17,7 @@ mod settle;
 mod spool;
 mod tally;
 mod tell;
+mod unwanted;
 mod worker;
 
 pub use config::WorkerConfig;

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use engine::Analysed;
 use fleet::job::Job;
 use fleet::layout::{self, BatchKeys};
-use fleet::result::PhotoResult;
+use fleet::result::{Outcome, PhotoResult};
 use futures_util::future::try_join_all;
 use store::StoreError;
 use tokio::time::timeout;
@@ -80,15 +80,26 @@ pub(crate) async fn reused(
     Ok(Stored { result, reused: true })
 }
 
-/// Stores a failure: its marker, then the result.
+/// Stores a failure: its marker, then the result. Whether it was stored: an analysis that is there already, of the same
+/// job that came twice, is the better one and stays.
 ///
 /// # Errors
 /// [`Stop::Transient`], when the bucket does not take it.
-pub(crate) async fn failed(context: &Context, job: &Job, result: &PhotoResult) -> Result<(), Stop> {
+pub(crate) async fn failed(context: &Context, job: &Job, result: &PhotoResult) -> Result<bool, Stop> {
+    if in_time(context, is_analysed(context, job)).await? {
+        return Ok(false);
+    }
     let marker = BatchKeys::new(&job.tenant, job.batch).failure(job.item.index);
     let body = json(&result.failure)?;
     in_time(context, context.home().put(&marker, body, JSON)).await?;
-    put_result(context, job, result).await.map(drop)
+    put_result(context, job, result).await?;
+    Ok(true)
+}
+
+async fn is_analysed(context: &Context, job: &Job) -> Result<bool, StoreError> {
+    let key = BatchKeys::new(&job.tenant, job.batch).result(job.item.index);
+    let stored = reuse::read(context.home(), &key).await?;
+    Ok(stored.is_some_and(|result| result.outcome == Outcome::Ok))
 }
 
 async fn put_result(context: &Context, job: &Job, result: &PhotoResult) -> Result<Bytes, Stop> {

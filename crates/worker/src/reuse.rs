@@ -59,7 +59,8 @@ pub(crate) async fn keep(context: &Context, job: &Job, result: &PhotoResult, bod
     }
 }
 
-async fn read(home: &dyn Store, key: &str) -> Result<Option<PhotoResult>, StoreError> {
+/// The result under `key`, if there is one that can be read.
+pub(crate) async fn read(home: &dyn Store, key: &str) -> Result<Option<PhotoResult>, StoreError> {
     let object = match home.get(key).await {
         Ok(object) if object.info.size <= LARGEST => object,
         Ok(_) => return Ok(None),

@@ -42,7 +42,7 @@ pub(crate) async fn settle(
             retry_or_give_up(context, &delivery, job, taken, reason).await
         }
         Err(Stop::Elsewhere(reason)) => retry_or_give_up(context, &delivery, job, taken, reason).await,
-        Err(Stop::Cancelled) => Outcome::Done,
+        Err(Stop::Unwanted) => Outcome::Done,
         Err(Stop::Draining) => {
             context.tally.requeue();
             Outcome::Requeue
@@ -99,11 +99,12 @@ async fn retry_or_give_up(
 
 async fn fail(context: &Context, job: &Job, taken: Instant, result: &PhotoResult) -> Result<(), String> {
     match record::failed(context, job, result).await {
-        Ok(()) => {
+        Ok(true) => {
             context.tally.count(|done| done.failed += 1);
             tell(context, job, taken, result, false);
             Ok(())
         }
+        Ok(false) => Ok(()),
         Err(Stop::Transient(reason)) => Err(reason),
         Err(_) => Err("the failure cannot be stored".to_owned()),
     }

@@ -203,7 +203,7 @@ async fn heed_commands(context: &Context) {
     };
     while let Some(body) = commands.next().await {
         match serde_json::from_slice(&body) {
-            Ok(Command::Cancel { tenant, batch }) => context.cancelled.add(tenant, batch),
+            Ok(Command::Cancel { tenant, batch }) => context.unwanted.add(tenant, batch),
             Err(error) => tracing::debug!(%error, "a command that is not understood"),
         }
     }

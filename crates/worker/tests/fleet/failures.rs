@@ -240,3 +240,21 @@ async fn another_bundle_is_left_to_others() {
     );
     assert_eq!(fleet.engine.stats().loads, 0);
 }
+
+#[tokio::test]
+async fn a_failure_does_not_replace_an_analysis() {
+    let fleet = Fleet::new(obedient_engine(1));
+    fleet.tell(&["ok"]).await;
+    let done = async {
+        fleet.results(1).await;
+        // The same job once more, when its photo is gone.
+        let job = fleet.job(0, "acme/gone.jpg");
+        fleet.publish(Lane::Express, &[job]).await;
+        fleet.tell(&["ok", "ok 2"]).await;
+        fleet.results(2).await;
+    };
+    let farewell = fleet.run_until(done).await;
+    assert_eq!(fleet.result(0).await.unwrap().outcome, Outcome::Ok);
+    assert!(fleet.read(&fleet.keys().failure(0)).await.is_none());
+    assert_eq!(farewell.done.failed, 0);
+}

@@ -204,6 +204,10 @@ impl Fleet {
     }
 
     pub(crate) async fn publish(&self, lane: Lane, jobs: &[Job]) {
+        for job in jobs {
+            let keys = BatchKeys::new(&job.tenant, job.batch);
+            self.put(&keys.manifest(), "{}").await;
+        }
         let messages: Vec<_> = jobs.iter().map(|job| Message::json(job).unwrap()).collect();
         self.queue
             .publish(Destination::Lane(lane), &messages)
