@@ -4,15 +4,18 @@
 //! [`http`] answers requests, [`coordinator`] takes control messages and dead letters, [`progress`] knows how far
 //! batches are, [`webhook`] tells others when they are finished. The only home of `axum`.
 
+mod census;
 pub mod clock;
 pub mod config;
 pub mod coordinator;
 pub mod http;
 mod listener;
+mod objects;
 pub mod progress;
 mod shared;
 pub mod webhook;
 
 pub use config::{ApiConfig, ConfigError};
 pub use http::Api;
+pub use objects::ObjectError;
 pub use shared::Shared;

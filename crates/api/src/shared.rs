@@ -7,6 +7,7 @@ use store::Buckets;
 
 use crate::clock::{Clock, SystemClock};
 use crate::config::ApiConfig;
+use crate::coordinator;
 use crate::progress::Progress;
 
 /// The ports and the parts that all of this role uses. Cheap to share: always behind an [`Arc`].
@@ -18,6 +19,8 @@ pub struct Shared {
     pub queue: Arc<dyn Queue>,
     /// What the operator chose.
     pub config: ApiConfig,
+    /// What the coordinator of this process keeps in memory.
+    pub coordinator: coordinator::State,
     /// How far batches are.
     pub progress: Progress,
     /// The time of day.
@@ -42,6 +45,7 @@ impl Shared {
             buckets,
             queue,
             config,
+            coordinator: coordinator::State::default(),
             progress,
             clock,
         })

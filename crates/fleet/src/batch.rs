@@ -44,7 +44,7 @@ impl BatchState {
 }
 
 /// `expanded.json`: `items.ndjson` is whole.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Expanded {
     /// Lines of `items.ndjson`.
     pub photos: u64,
@@ -102,4 +102,26 @@ pub struct Active {
     pub chain: String,
     /// When a message of the chain was last handled, milliseconds of Unix time.
     pub touched_ms: u64,
+    /// What the chain has to do next, so that a new chain goes on where a lost one was.
+    #[serde(default)]
+    pub stage: Stage,
+    /// Photos with a result when they were last counted.
+    #[serde(default)]
+    pub done: u64,
+    /// Since when there were that many, milliseconds of Unix time: a batch that does not move may have lost jobs.
+    #[serde(default)]
+    pub since_ms: u64,
+}
+
+/// What a batch that is not finished is waiting for a coordinator to do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stage {
+    /// List the photos and publish the jobs of those that have no result.
+    #[default]
+    Expand,
+    /// Count results until every photo has one, and write the documents.
+    Finalise,
+    /// Take up the failed photos once more.
+    Retry,
 }

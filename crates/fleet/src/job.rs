@@ -66,6 +66,9 @@ pub enum Control {
         id: String,
         /// Tries before this one.
         tries: u32,
+        /// Not before this, milliseconds of Unix time: a delay may be longer than the broker's longest.
+        #[serde(default)]
+        due_ms: u64,
     },
 }
 

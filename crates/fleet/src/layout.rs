@@ -141,6 +141,12 @@ impl BatchKeys {
         self.at("cancelled")
     }
 
+    /// Declarations of photos to come, each a [`NewUploads`](crate::api::NewUploads): `uploads/`. In the order of their
+    /// keys, a later declaration of an index replaces an earlier one.
+    pub fn uploads(&self) -> String {
+        self.at("uploads/")
+    }
+
     /// The uploaded photos: `photos/`.
     pub fn photos(&self) -> String {
         self.at("photos/")
