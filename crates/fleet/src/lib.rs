@@ -9,5 +9,6 @@ pub mod failure;
 pub mod ids;
 pub mod job;
 pub mod layout;
+pub mod lifecycle;
 pub mod manifest;
 pub mod result;
