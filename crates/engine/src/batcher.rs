@@ -137,6 +137,8 @@ fn ended() -> NetworkError {
 mod tests {
     use std::sync::{Arc, Barrier, Mutex};
 
+    use pitch::networks::BoxForm;
+
     use super::*;
 
     /// Echoes the first value of each input; writes down the batches that it saw; the first call waits for `gate`.
@@ -163,6 +165,7 @@ mod tests {
             Ok(inputs
                 .into_iter()
                 .map(|p| RawBoxes {
+                    form: BoxForm::Boxes,
                     rows: 1,
                     anchors: 1,
                     values: p.values[..1].to_vec(),

@@ -4,7 +4,7 @@
 mod describe;
 mod error;
 mod manifest;
-mod onnx;
+pub(crate) mod onnx;
 
 use std::fs;
 use std::io;

@@ -8,6 +8,7 @@ mod batcher;
 pub mod bundle;
 pub mod child;
 pub mod config;
+mod detector_head;
 mod device;
 pub mod failure;
 mod frames;

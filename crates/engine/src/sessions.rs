@@ -7,7 +7,7 @@ use ort::ep::{self, ExecutionProvider as _, ExecutionProviderDispatch};
 use ort::session::Session;
 use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 use ort::value::{Tensor, ValueType};
-use pitch::networks::{DetectorShape, NetworkError, Networks, Planes, RawBoxes};
+use pitch::networks::{BoxForm, DetectorShape, Grid, NetworkError, Networks, Planes, RawBoxes};
 
 use crate::batcher::{BatchNetworks, one};
 use crate::failure::{EngineError, EngineErrorKind};
@@ -68,6 +68,8 @@ pub(crate) struct Loader {
     pub(crate) place: Place,
     /// The model files' bytes.
     pub(crate) detector: Vec<u8>,
+    /// Levels of a detector that was cut before it decodes boxes.
+    pub(crate) levels: Option<u32>,
     pub(crate) classifier: Vec<u8>,
     /// The detector's.
     pub(crate) classes: Vec<String>,
@@ -96,6 +98,7 @@ impl Loader {
             detector,
             classifier,
             shape,
+            levels: self.levels,
         })
     }
 
@@ -140,6 +143,7 @@ pub(crate) struct Sessions {
     detector: Session,
     classifier: Session,
     shape: DetectorShape,
+    levels: Option<u32>,
 }
 
 impl Sessions {
@@ -167,34 +171,66 @@ impl Networks for Sessions {
 impl BatchNetworks for Sessions {
     fn detect_batch(&mut self, inputs: Vec<Planes>) -> Result<Vec<RawBoxes>, NetworkError> {
         let n = inputs.len();
-        let (shape, values) = run(&mut self.detector, inputs)?;
-        match shape[..] {
-            [batch, rows, anchors] if batch == n && n * rows * anchors == values.len() => Ok(values
-                .chunks_exact((rows * anchors).max(1))
-                .map(|values| RawBoxes {
-                    rows,
+        let form = match (self.levels, inputs.first()) {
+            (Some(levels), Some(first)) => {
+                let finest = self.shape.stride >> (levels - 1).min(usize::BITS - 1);
+                BoxForm::Distances(Grid::pyramid(first.width, first.height, finest, levels))
+            }
+            _ => BoxForm::Boxes,
+        };
+        run(&mut self.detector, inputs, |outputs| {
+            let anchors = outputs
+                .first()
+                .map_or(0, |(shape, _)| shape.get(2).copied().unwrap_or(0));
+            let mut images: Vec<_> = (0..n)
+                .map(|_| RawBoxes {
+                    form: form.clone(),
+                    rows: 0,
                     anchors,
-                    values: values.to_vec(),
+                    values: Vec::new(),
                 })
-                .collect()),
-            _ => Err(unexpected("detector", &shape)),
-        }
+                .collect();
+            for (shape, values) in outputs {
+                let &[batch, rows, columns] = &shape[..] else {
+                    return Err(unexpected("detector", shape));
+                };
+                if (batch, columns) != (n, anchors) || n * rows * anchors != values.len() {
+                    return Err(unexpected("detector", shape));
+                }
+                for (image, values) in images
+                    .iter_mut()
+                    .zip(values.chunks_exact((rows * anchors).max(1)))
+                {
+                    image.rows += rows;
+                    image.values.extend_from_slice(values);
+                }
+            }
+            Ok(images)
+        })
     }
 
     fn classify_batch(&mut self, inputs: Vec<Planes>) -> Result<Vec<[f32; 4]>, NetworkError> {
         let n = inputs.len();
-        let (shape, values) = run(&mut self.classifier, inputs)?;
-        let (logits, rest) = values.as_chunks::<4>();
-        if shape == [n, 4] && rest.is_empty() && logits.len() == n {
-            Ok(logits.to_vec())
-        } else {
-            Err(unexpected("classifier", &shape))
-        }
+        run(&mut self.classifier, inputs, |outputs| {
+            let [(shape, values)] = outputs else {
+                return Err(unexpected("classifier", &[]));
+            };
+            let (logits, rest) = values.as_chunks::<4>();
+            if shape[..] == [n, 4] && rest.is_empty() && logits.len() == n {
+                Ok(logits.to_vec())
+            } else {
+                Err(unexpected("classifier", shape))
+            }
+        })
     }
 }
 
-/// Runs a session with one input and one output on images of one size.
-fn run(session: &mut Session, inputs: Vec<Planes>) -> Result<(Vec<usize>, Vec<f32>), NetworkError> {
+/// Runs a session with one input on images of one size, and reads the shapes and values of its outputs.
+fn run<T>(
+    session: &mut Session,
+    inputs: Vec<Planes>,
+    read: impl FnOnce(&[(Vec<usize>, &[f32])]) -> Result<T, NetworkError>,
+) -> Result<T, NetworkError> {
     let n = inputs.len();
     let (mut width, mut height) = (0, 0);
     let mut values = Vec::new();
@@ -208,12 +244,14 @@ fn run(session: &mut Session, inputs: Vec<Planes>) -> Result<(Vec<usize>, Vec<f3
     }
     let tensor = Tensor::from_array(([n, 3, height, width], values)).map_err(failed)?;
     let outputs = session.run([tensor.upcast().into()]).map_err(failed)?;
-    let Some((_, output)) = outputs.iter().next() else {
-        return Err(unexpected("network", &[]));
-    };
-    let (shape, values) = output.try_extract_tensor::<f32>().map_err(failed)?;
-    let shape = shape.iter().map(|&n| usize::try_from(n).unwrap_or(0)).collect();
-    Ok((shape, values.to_vec()))
+    let outputs: Vec<_> = outputs.values().collect();
+    let mut tensors = Vec::new();
+    for output in &outputs {
+        let (shape, values) = output.try_extract_tensor::<f32>().map_err(failed)?;
+        let shape = shape.iter().map(|&n| usize::try_from(n).unwrap_or(0)).collect();
+        tensors.push((shape, values));
+    }
+    read(&tensors)
 }
 
 fn failed(error: ort::Error) -> NetworkError {

@@ -27,11 +27,52 @@ pub struct Planes {
     pub values: Vec<f32>,
 }
 
-/// Raw detector output for one image, shape `(4 + classes, anchors)`, row-major: centre x, centre y, width and height
-/// in input pixels, then one score per class.
+/// Distances that a side of a box is distributed over: 0 to 15 strides (`reg_max` of YOLOv8).
+pub const DISTANCES: usize = 16;
+
+/// What the first rows of a detector's raw output say of a box.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BoxForm {
+    /// Four rows: centre x, centre y, width and height in input pixels.
+    Boxes,
+    /// 64 rows: for the left, upper, right and lower side of the box, the logits of its distance from the anchor's
+    /// centre, 0 to 15 strides (Generalized Focal Loss, arXiv 2006.04388). The anchors are the cells of these grids.
+    Distances(Vec<Grid>),
+}
+
+/// Anchors of one stride, row by row: one in the middle of each cell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Grid {
+    /// Side of a cell in input pixels.
+    pub stride: usize,
+    /// Cells in a row.
+    pub columns: usize,
+    /// Rows of cells.
+    pub rows: usize,
+}
+
+impl Grid {
+    /// The grids of an input of `width` x `height` pixels: `levels` of them, of the stride `finest` and its doubles.
+    pub fn pyramid(width: usize, height: usize, finest: usize, levels: u32) -> Vec<Self> {
+        (0..levels)
+            .map(|level| {
+                let stride = finest.saturating_mul(2usize.saturating_pow(level)).max(1);
+                Self {
+                    stride,
+                    columns: width / stride,
+                    rows: height / stride,
+                }
+            })
+            .collect()
+    }
+}
+
+/// Raw detector output for one image, shape `(rows, anchors)`, row-major: the rows of `form`, then one score per class.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RawBoxes {
-    /// Rows: 4 + number of classes.
+    /// What the rows before the scores are.
+    pub form: BoxForm,
+    /// Rows: those of `form` and one for each class.
     pub rows: usize,
     /// Columns.
     pub anchors: usize,

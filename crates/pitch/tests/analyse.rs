@@ -4,7 +4,7 @@
 
 use pitch::analysis::{Analysis, Options, OverlayKind, PitchClass, Size};
 use pitch::detect::boxes::Thresholds;
-use pitch::networks::{DetectorShape, NetworkError, Networks, Planes, RawBoxes};
+use pitch::networks::{BoxForm, DetectorShape, NetworkError, Networks, Planes, RawBoxes};
 use pitch::photo::{self, CropWant, Limits, PhotoErrorKind};
 use pitch::surface::SurfaceReader;
 use pitch::{AnalyseError, analyse};
@@ -58,6 +58,7 @@ impl Networks for Tables {
             self.boxes.iter().map(move |b| b[i] * unit)
         };
         Ok(RawBoxes {
+            form: BoxForm::Boxes,
             rows: 5,
             anchors: self.boxes.len(),
             values: (0..5).flat_map(row).collect(),

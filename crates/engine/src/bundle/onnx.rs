@@ -111,14 +111,14 @@ fn keep_first(found: &mut Option<String>, next: Option<String>) {
 
 /// The value of a field of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Field<'a> {
+pub(crate) enum Field<'a> {
     Number(u64),
     Bytes(&'a [u8]),
     Fixed,
 }
 
 /// Calls `visit` with number and value of every field of `message`.
-pub(super) fn each_field<'a>(
+pub(crate) fn each_field<'a>(
     mut message: &'a [u8],
     mut visit: impl FnMut(u64, Field<'a>) -> Result<(), &'static str>,
 ) -> Result<(), &'static str> {

@@ -13,6 +13,7 @@ use pitch::surface::SurfaceReader;
 use super::{Lane, LoadRequest, Loaded};
 use crate::batcher;
 use crate::bundle::{Bundle, Network};
+use crate::detector_head;
 use crate::device::{self, Choice, Machine};
 use crate::failure::{EngineError, EngineErrorKind, PhotoFailure, code};
 use crate::precision;
@@ -122,10 +123,22 @@ fn load_on(
         choice.card.is_some(),
         precision::int8_instructions(),
     )?;
+    let whole = bundle.read_model(Network::Detector, picked.detector)?;
+    // A card decodes all boxes in no time, and would have more to send.
+    let cut = choice
+        .card
+        .is_none()
+        .then(|| detector_head::cut(&whole))
+        .flatten();
+    let (detector, levels) = match cut {
+        Some(cut) => (cut.model, Some(cut.levels)),
+        None => (whole, None),
+    };
     let loader = Loader {
         runtime: runtime.clone(),
         place: choice.card.map_or(Place::Cpu, Place::Cuda),
-        detector: bundle.read_model(Network::Detector, picked.detector)?,
+        detector,
+        levels,
         classifier: bundle.read_model(Network::Classifier, picked.classifier)?,
         classes: bundle.manifest().detector.classes.clone(),
     };

@@ -1,7 +1,7 @@
 //! Boxes on the photo from the raw output of a YOLOv8 detector.
 
 use crate::analysis::{DetectedBox, PixelBox, Size};
-use crate::networks::{NetworkError, RawBoxes};
+use crate::networks::{BoxForm, DISTANCES, Grid, NetworkError, RawBoxes};
 
 use super::letterbox::Letterbox;
 
@@ -27,9 +27,6 @@ impl Default for Thresholds {
 /// The most boxes that are reported.
 const MAX_BOXES: usize = 300;
 
-/// Rows of the output before the class scores: centre x, centre y, width, height.
-const GEOMETRY_ROWS: usize = 4;
-
 /// A box in input pixels.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Candidate {
@@ -47,7 +44,7 @@ pub struct Candidate {
 /// `photo` is the size of the photo, `classes` names the classes.
 ///
 /// # Errors
-/// When `raw` has no class scores or does not hold `rows * anchors` values.
+/// When `raw` has no class scores, does not hold `rows * anchors` values, or has other anchors than its grids.
 pub fn read(
     raw: &RawBoxes,
     thresholds: Thresholds,
@@ -80,41 +77,61 @@ pub fn read(
 /// See [`read`].
 pub fn candidates(raw: &RawBoxes, threshold: f32) -> Result<Vec<Candidate>, NetworkError> {
     let RawBoxes {
+        ref form,
         rows,
         anchors,
         ref values,
     } = *raw;
-    if rows <= GEOMETRY_ROWS || rows.checked_mul(anchors) != Some(values.len()) {
+    let (geometry_rows, of_form) = match form {
+        BoxForm::Boxes => (4, anchors),
+        BoxForm::Distances(grids) => (
+            4 * DISTANCES,
+            grids.iter().map(|grid| grid.columns * grid.rows).sum(),
+        ),
+    };
+    if rows <= geometry_rows || anchors != of_form || rows.checked_mul(anchors) != Some(values.len()) {
         return Err(NetworkError {
             message: format!(
-                "the detector gave {} values as {rows} x {anchors}; a YOLOv8 detector gives 4 rows and one for each class",
+                "the detector gave {} values as {rows} x {anchors}; expected are {geometry_rows} rows and one for each \
+                 class, and {of_form} columns",
                 values.len()
             ),
             out_of_memory: false,
         });
     }
     let row = |i: usize| &values[i * anchors..][..anchors];
+    let corners_of = |anchor: usize| match form {
+        BoxForm::Boxes => {
+            let [x, y, width, height] = [0, 1, 2, 3].map(|i| row(i)[anchor]);
+            [
+                x - width / 2.0,
+                y - height / 2.0,
+                x + width / 2.0,
+                y + height / 2.0,
+            ]
+        }
+        BoxForm::Distances(grids) => {
+            let (x, y, stride) = middle(grids, anchor);
+            let [left, above, right, below] = [0, 1, 2, 3]
+                .map(|side| expected_distance(|distance| row(side * DISTANCES + distance)[anchor]));
+            [x - left, y - above, x + right, y + below].map(|strides| strides * stride)
+        }
+    };
     let candidate = |anchor: usize| {
         let mut score = f32::NEG_INFINITY;
         let mut class = 0;
-        for i in GEOMETRY_ROWS..rows {
+        for i in geometry_rows..rows {
             if row(i)[anchor] > score {
                 score = row(i)[anchor];
-                class = i - GEOMETRY_ROWS;
+                class = i - geometry_rows;
             }
         }
-        let [x, y, width, height] = [0, 1, 2, 3].map(|i| row(i)[anchor]);
-        let corners = [
-            x - width / 2.0,
-            y - height / 2.0,
-            x + width / 2.0,
-            y + height / 2.0,
-        ];
-        let usable = score > threshold
-            && score.is_finite()
-            && corners.iter().all(|c| c.is_finite())
-            && corners[0] < corners[2]
-            && corners[1] < corners[3];
+        if !(score > threshold && score.is_finite()) {
+            return None;
+        }
+        let corners = corners_of(anchor);
+        let usable =
+            corners.iter().all(|c| c.is_finite()) && corners[0] < corners[2] && corners[1] < corners[3];
         usable.then_some(Candidate {
             corners,
             score: score.min(1.0),
@@ -122,6 +139,32 @@ pub fn candidates(raw: &RawBoxes, threshold: f32) -> Result<Vec<Candidate>, Netw
         })
     };
     Ok((0..anchors).filter_map(candidate).collect())
+}
+
+/// The middle of an anchor's cell and its side: in strides, and the stride in pixels.
+fn middle(grids: &[Grid], anchor: usize) -> (f32, f32, f32) {
+    let mut cell = anchor;
+    for grid in grids {
+        let cells = grid.columns * grid.rows;
+        if cell < cells {
+            let (x, y) = (cell % grid.columns, cell / grid.columns);
+            return (x as f32 + 0.5, y as f32 + 0.5, grid.stride as f32);
+        }
+        cell -= cells;
+    }
+    (f32::NAN, f32::NAN, f32::NAN)
+}
+
+/// The mean of the distances 0 to 15 under the softmax of their logits.
+fn expected_distance(logit: impl Fn(usize) -> f32) -> f32 {
+    let greatest = (0..DISTANCES).map(&logit).fold(f32::NEG_INFINITY, f32::max);
+    let (mut sum, mut weighted) = (0.0, 0.0);
+    for distance in 0..DISTANCES {
+        let weight = (logit(distance) - greatest).exp();
+        sum += weight;
+        weighted += weight * distance as f32;
+    }
+    weighted / sum
 }
 
 /// Greedy non-maximum suppression within each class: best first, at most 300.
@@ -194,6 +237,7 @@ mod tests {
             .flat_map(|i| columns.iter().map(move |c| c[i]))
             .collect();
         RawBoxes {
+            form: BoxForm::Boxes,
             rows,
             anchors: columns.len(),
             values,
@@ -273,14 +317,70 @@ mod tests {
     }
 
     #[test]
+    fn boxes_reach_from_the_middle_of_their_cell_to_the_expected_distances() {
+        let grids = Grid::pyramid(64, 32, 8, 3);
+        let anchors = 42;
+        // All distances alike: 7.5 strides each way.
+        let mut values = vec![0.0; 65 * anchors];
+        let mut set = |row: usize, anchor: usize, value: f32| values[row * anchors + anchor] = value;
+        for anchor in [0, 33, 41] {
+            set(64, anchor, 0.9);
+        }
+        // The second cell of the grid of stride 16: one distance is certain for each side, but two are alike below.
+        for (side, distance) in [(0, 1), (1, 0), (2, 2), (3, 3), (3, 4)] {
+            set(side * 16 + distance, 33, 1000.0);
+        }
+        // The last cell of stride 32: e^ln(3) to 1 for 1 stride against 0, nothing else.
+        for side in 0..4 {
+            for distance in 2..16 {
+                set(side * 16 + distance, 41, -1000.0);
+            }
+            set(side * 16 + 1, 41, 3f32.ln());
+        }
+        let raw = RawBoxes {
+            form: BoxForm::Distances(grids),
+            rows: 65,
+            anchors,
+            values,
+        };
+        let found = candidates(&raw, 0.5).unwrap();
+        let expected = [
+            [4.0 - 60.0, 4.0 - 60.0, 4.0 + 60.0, 4.0 + 60.0],
+            [24.0 - 16.0, 8.0, 24.0 + 32.0, 8.0 + 56.0],
+            [48.0 - 24.0, 16.0 - 24.0, 48.0 + 24.0, 16.0 + 24.0],
+        ];
+        assert_eq!(found.len(), 3);
+        for (found, expected) in found.iter().zip(expected) {
+            for (ours, theirs) in found.corners.iter().zip(expected) {
+                assert!(
+                    (ours - theirs).abs() < 1e-4,
+                    "{:?}, not {expected:?}",
+                    found.corners
+                );
+            }
+        }
+    }
+
+    #[test]
     fn a_malformed_output_is_an_error() {
         for (rows, anchors, values) in [(4, 1, 4), (5, 2, 9), (0, 0, 0), (5, usize::MAX, 5)] {
             let raw = RawBoxes {
+                form: BoxForm::Boxes,
                 rows,
                 anchors,
                 values: vec![0.9; values],
             };
             assert!(candidates(&raw, 0.5).is_err());
+        }
+        // 64 x 32 pixels have 8 * 4 + 4 * 2 + 2 anchors.
+        for (rows, anchors, passes) in [(65, 42, true), (64, 42, false), (65, 41, false), (5, 42, false)] {
+            let raw = RawBoxes {
+                form: BoxForm::Distances(Grid::pyramid(64, 32, 8, 3)),
+                rows,
+                anchors,
+                values: vec![0.9; rows * anchors],
+            };
+            assert_eq!(candidates(&raw, 0.5).is_ok(), passes, "{rows} x {anchors}");
         }
     }
 
@@ -355,7 +455,8 @@ mod tests {
             threshold in prop::num::f32::ANY,
         ) {
             let anchors = values.len() / 6;
-            let raw = RawBoxes { rows: 6, anchors, values: values[..anchors * 6].to_vec() };
+            let values = values[..anchors * 6].to_vec();
+            let raw = RawBoxes { form: BoxForm::Boxes, rows: 6, anchors, values };
             let photo = Size { width: 37, height: 91 };
             let boxes = read(&raw, confidence(threshold), &identity(), 1.0, photo, &[]).unwrap();
             for DetectedBox { corners: [x1, y1, x2, y2], confidence, .. } in boxes {
