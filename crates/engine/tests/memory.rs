@@ -2,23 +2,19 @@
 
 #![expect(clippy::unwrap_used, reason = "the functions beside the tests may fail, too")]
 
-use std::ffi::OsString;
+mod support;
+
 use std::fs;
-use std::num::NonZeroUsize;
 use std::path::Path;
 
-use engine::{Engine, EngineConfig, PhotoRequest, PhotoSource};
+use engine::{Engine, PhotoRequest, PhotoSource};
 use pitch::analysis::Options;
 
 /// The child's side: not a test of its own.
 #[test]
 #[ignore = "run by the other test as the engine process"]
 fn as_child() {
-    let code = engine::child::run();
-    assert_eq!(
-        format!("{code:?}"),
-        format!("{:?}", std::process::ExitCode::SUCCESS)
-    );
+    support::assert_success(engine::child::run());
 }
 
 /// Resident bytes of this process that are not files of its own executable.
@@ -34,19 +30,7 @@ fn own_memory() -> i64 {
 #[tokio::test]
 async fn fifty_loads_and_unloads_leave_nothing() {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let mut config = EngineConfig::new(here.join("../../bundles/demo"));
-    config.program = Some(std::env::current_exe().unwrap());
-    config.arguments = [
-        "--exact",
-        "as_child",
-        "--ignored",
-        "--nocapture",
-        "--test-threads=1",
-    ]
-    .map(OsString::from)
-    .into();
-    config.lanes = NonZeroUsize::new(1);
-    let engine = Engine::new(config).unwrap();
+    let engine = Engine::new(support::config(&support::demo(), 1)).unwrap();
     let photo = here.join("../pitch/tests/photos/large420.jpg");
     let mut after_first = None;
     for _ in 0..50 {

@@ -7,9 +7,9 @@
     reason = "the functions beside the tests may fail, too"
 )]
 
-use std::ffi::OsString;
-use std::num::NonZeroUsize;
-use std::path::{Path, PathBuf};
+mod support;
+
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,11 +25,7 @@ use pitch::analysis::{Analysis, Options, Picture};
 #[test]
 #[ignore = "run by the other tests as the engine process"]
 fn as_child() {
-    let code = engine::child::serve(load);
-    assert_eq!(
-        format!("{code:?}"),
-        format!("{:?}", std::process::ExitCode::SUCCESS)
-    );
+    support::assert_success(engine::child::serve(load));
 }
 
 fn load(request: &LoadRequest) -> Result<Loaded, engine::EngineError> {
@@ -166,18 +162,7 @@ fn analysis() -> Analysis {
 
 /// An engine of `lanes` lanes whose child is this executable.
 fn engine(lanes: usize, change: impl FnOnce(&mut EngineConfig)) -> Engine {
-    let mut config = EngineConfig::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../bundles/demo"));
-    config.program = Some(std::env::current_exe().unwrap());
-    config.arguments = [
-        "--exact",
-        "as_child",
-        "--ignored",
-        "--nocapture",
-        "--test-threads=1",
-    ]
-    .map(OsString::from)
-    .into();
-    config.lanes = NonZeroUsize::new(lanes);
+    let mut config = support::config(&support::demo(), lanes);
     config.memory_budget = Some(64 << 20);
     change(&mut config);
     Engine::new(config).unwrap()
@@ -200,7 +185,8 @@ async fn photos_go_in_and_analyses_come_out() {
     let engine = engine(2, |_| ());
     let many = (0..50).map(|_| tell(&engine, "ok"));
     for result in futures_util::future::join_all(many).await {
-        let analysed = result.unwrap();
+        let mut analysed = result.unwrap();
+        assert!(std::mem::take(&mut analysed.analysis.timing.fetch) > 0.0);
         assert_eq!(analysed.analysis, analysis());
         assert_eq!(analysed.bytes, 2);
         // printf ok | sha256sum

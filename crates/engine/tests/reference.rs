@@ -3,50 +3,25 @@
 
 #![expect(clippy::unwrap_used, reason = "the functions beside the tests may fail, too")]
 
-use std::ffi::OsString;
+mod support;
+
 use std::fs;
-use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
-use engine::{
-    Analysed, Bundle, Engine, EngineConfig, EngineErrorKind, PhotoRequest, PhotoSource, PrecisionChoice,
-};
+use engine::{Analysed, Bundle, Engine, EngineErrorKind, PhotoRequest, PhotoSource, PrecisionChoice};
 use pitch::analysis::Options;
 use serde::Deserialize;
+use support::{config, demo};
 
 /// The child's side: not a test of its own.
 #[test]
 #[ignore = "run by the other tests as the engine process"]
 fn as_child() {
-    let code = engine::child::run();
-    assert_eq!(
-        format!("{code:?}"),
-        format!("{:?}", std::process::ExitCode::SUCCESS)
-    );
-}
-
-fn demo() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../bundles/demo")
+    support::assert_success(engine::child::run());
 }
 
 fn fixtures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/reference")
-}
-
-fn config(bundle: &Path) -> EngineConfig {
-    let mut config = EngineConfig::new(bundle);
-    config.program = Some(std::env::current_exe().unwrap());
-    config.arguments = [
-        "--exact",
-        "as_child",
-        "--ignored",
-        "--nocapture",
-        "--test-threads=1",
-    ]
-    .map(OsString::from)
-    .into();
-    config.lanes = NonZeroUsize::new(1);
-    config
 }
 
 #[derive(Deserialize)]
@@ -123,7 +98,7 @@ async fn boxes_and_probabilities_are_those_of_pytorch() {
         "a stale fixture"
     );
 
-    let mut config = config(&demo());
+    let mut config = config(&demo(), 1);
     config.precision = PrecisionChoice::Fp32;
     let engine = Engine::new(config).unwrap();
     let mut found = 0;
@@ -195,7 +170,7 @@ async fn boxes_and_probabilities_are_those_of_pytorch() {
 /// ONNX Runtime from 1.29 on writes what it runs into a database in the user's home, and sends it.
 #[tokio::test]
 async fn the_library_keeps_no_records_of_its_own() {
-    let engine = Engine::new(config(&demo())).unwrap();
+    let engine = Engine::new(config(&demo(), 1)).unwrap();
     engine.load().await.unwrap();
     let open = format!("/proc/{}/fd", engine.stats().pid.unwrap());
     for entry in fs::read_dir(open).unwrap() {
@@ -220,7 +195,7 @@ fn copy_of_demo() -> tempfile::TempDir {
 
 #[tokio::test]
 async fn what_is_missing_or_damaged_is_said_with_the_remedy() {
-    let absent = Engine::new(config(Path::new("/nowhere/bundle"))).unwrap_err();
+    let absent = Engine::new(config(Path::new("/nowhere/bundle"), 1)).unwrap_err();
     assert_eq!(absent.kind, EngineErrorKind::BundleMissing);
 
     let missing = copy_of_demo();
@@ -235,14 +210,14 @@ async fn what_is_missing_or_damaged_is_said_with_the_remedy() {
         (&missing, EngineErrorKind::ModelMissing, "detector.fp32.onnx"),
         (&damaged, EngineErrorKind::ModelCorrupt, "SHA-256"),
     ] {
-        let mut config = config(bundle.path());
+        let mut config = config(bundle.path(), 1);
         config.precision = PrecisionChoice::Fp32;
         let error = Engine::new(config).unwrap().load().await.unwrap_err();
         assert_eq!(error.kind, kind, "{error}");
         assert!(error.message.contains(says), "{error}");
     }
 
-    let mut config = config(&demo());
+    let mut config = config(&demo(), 1);
     config.runtime_library = Some("/nowhere/libonnxruntime.so".into());
     let error = Engine::new(config.clone()).unwrap_err();
     assert_eq!(error.kind, EngineErrorKind::RuntimeMissing);

@@ -93,6 +93,7 @@ impl PhotoResult {
         self.surface = Some(surface);
         self.classification = Some(classification);
         self.advice = Some(advice);
+        self.timing_ms.fetch = Some(timing.fetch);
         self.timing_ms.decode = Some(timing.decode);
         self.timing_ms.detect = Some(timing.detect);
         self.timing_ms.surface = Some(timing.surface);

@@ -137,7 +137,7 @@ fn the_best_box_is_analysed() {
         networks.classifier_input.unwrap(),
         pitch::classify::normalise(&crop.classifier)
     );
-    assert_eq!(analysis.surface, pitch::surface::measure(&crop.analysed).0);
+    assert_eq!(analysis.surface, SurfaceReader::default().read(&crop.analysed));
 }
 
 #[test]

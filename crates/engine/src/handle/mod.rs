@@ -1,6 +1,7 @@
 //! The parent's side of an engine process.
 
 mod death;
+mod keeper;
 mod process;
 
 use std::path::PathBuf;

@@ -1,23 +1,22 @@
 //! One engine process, from spawning to its end.
 
-use std::collections::HashMap;
 use std::ffi::OsString;
 use std::os::fd::OwnedFd;
 use std::pin::Pin;
-use std::process::{ExitStatus, Stdio};
+use std::process::Stdio;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use pitch::analysis::{Analysis, Picture};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::process::{Child, ChildStderr, Command};
-use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::process::{Child, Command};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout;
 
 use super::death::Death;
+use super::keeper::{Answer, Keeper, Waiting, Ward};
 use super::lock;
 use crate::config::EngineConfig;
 use crate::failure::{EngineError, EngineErrorKind, PhotoFailure, code};
@@ -27,8 +26,6 @@ use crate::suspects::Part;
 
 /// Longest time from asking a process to end to making it.
 const LONGEST_FAREWELL: Duration = Duration::from_secs(5);
-/// Bytes of standard error that are kept: the last ones.
-const LAST_WORDS: usize = 4 << 10;
 /// Frames that wait to be written.
 const FRAMES_AHEAD: usize = 2;
 
@@ -42,45 +39,6 @@ pub(super) struct Process {
     /// To the task that writes: whoever sends a photo may give it up at any time, and must not leave half a frame.
     frames: mpsc::Sender<Vec<u8>>,
     ward: Arc<Ward>,
-}
-
-/// What the process's keeper (the task that reads its answers and buries it) shares with those who wait for answers.
-#[derive(Debug)]
-struct Ward {
-    /// What runs, now: a lane may turn out not to.
-    facts: Mutex<Arc<EngineFacts>>,
-    photos: Mutex<Photos>,
-    kill: Notify,
-    ended: watch::Sender<bool>,
-}
-
-#[derive(Debug, Default)]
-struct Photos {
-    waiting: HashMap<u64, Waiting>,
-    /// Set when a photo was over its deadline.
-    overdue: Option<(u64, Duration)>,
-    death: Option<Death>,
-}
-
-/// Somebody who waits for a photo's answer.
-#[derive(Debug)]
-struct Waiting {
-    /// Whether a lane has it in hand.
-    in_hand: watch::Sender<bool>,
-    pictures: Vec<Picture>,
-    answer: oneshot::Sender<Answer>,
-}
-
-#[derive(Debug)]
-enum Answer {
-    Done {
-        analysis: Box<Analysis>,
-        pictures: Vec<Picture>,
-        sha256: String,
-        bytes: u64,
-    },
-    Failed(PhotoFailure),
-    Died(Part, Death),
 }
 
 /// What came of a photo.
@@ -121,12 +79,7 @@ impl Process {
             }
         };
         let pid = keeper.child.id();
-        let ward = Arc::new(Ward {
-            facts: Mutex::new(Arc::new(facts)),
-            photos: Mutex::default(),
-            kill: Notify::new(),
-            ended: watch::Sender::new(false),
-        });
+        let ward = Arc::new(Ward::new(facts));
         tokio::spawn(keeper.keep(reader, ward.clone()));
         let (frames, to_write) = mpsc::channel(FRAMES_AHEAD);
         tokio::spawn(write_frames(write, to_write));
@@ -155,10 +108,12 @@ impl Process {
 
     /// Sends a photo and waits for what comes of it.
     pub(super) async fn analyse(&self, request: &PhotoRequest) -> Outcome {
+        let began = Instant::now();
         let (mut source, bytes) = match open(&request.source).await {
             Ok(opened) => opened,
             Err(error) => return Outcome::Failed(unreadable(&error)),
         };
+        let opening = began.elapsed();
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         let (answer, answered) = oneshot::channel();
         let (in_hand, is_in_hand) = watch::channel(false);
@@ -185,7 +140,8 @@ impl Process {
             options: request.options.clone(),
             bytes,
         };
-        match self.send_photo(id, &begin, &mut source).await {
+        let mut fetching = Duration::ZERO;
+        match self.send_photo(id, &begin, &mut source, &mut fetching).await {
             Ok(()) => {}
             Err(SendError::Source(error)) => {
                 return Outcome::Failed(unreadable(&error));
@@ -202,7 +158,8 @@ impl Process {
                 sha256,
                 bytes,
             }) => {
-                let analysis = *analysis;
+                let mut analysis = *analysis;
+                analysis.timing.fetch = (opening + fetching).as_secs_f64() * 1e3;
                 let facts = self.facts();
                 Outcome::Analysed(Box::new(Analysed {
                     analysis,
@@ -255,12 +212,21 @@ impl Process {
         }
     }
 
-    async fn send_photo(&self, id: u64, begin: &ToEngine, source: &mut PhotoReader) -> Result<(), SendError> {
+    /// Streams a photo into the process; adds to `fetching` the time that reading its bytes takes.
+    async fn send_photo(
+        &self,
+        id: u64,
+        begin: &ToEngine,
+        source: &mut PhotoReader,
+        fetching: &mut Duration,
+    ) -> Result<(), SendError> {
         self.send(begin, &[]).await.map_err(|_| SendError::Process)?;
         let mut chunk = vec![0; CHUNK];
         let mut sent = 0;
         loop {
+            let began = Instant::now();
             let length = fill(source, &mut chunk).await.map_err(SendError::Source)?;
+            *fetching += began.elapsed();
             if length > 0 {
                 self.send(&ToEngine::Chunk { id }, &chunk[..length])
                     .await
@@ -425,139 +391,4 @@ fn environment(lanes: usize) -> Vec<(&'static str, OsString)> {
     ];
     variables.extend(std::env::var_os("LD_LIBRARY_PATH").map(|folders| ("LD_LIBRARY_PATH", folders)));
     variables
-}
-
-/// Owns the child: reads its answers, ends it when asked, buries it, and tells everybody who still waits.
-struct Keeper {
-    child: Child,
-    stderr: Option<ChildStderr>,
-}
-
-impl Keeper {
-    fn new(mut child: Child) -> Self {
-        let stderr = child.stderr.take();
-        Self { child, stderr }
-    }
-
-    async fn keep(mut self, mut reader: BufReader<OwnedReadHalf>, ward: Arc<Ward>) {
-        let stderr = self.stderr.take();
-        let last_words = tokio::spawn(last_words(stderr));
-        tokio::select! {
-            () = answers(&mut reader, &ward) => {}
-            () = ward.kill.notified() => {}
-        }
-        // Whether it hung, broke the protocol or is already gone: after this it is gone.
-        let status = self.end().await;
-        let words = last_words.await.unwrap_or_default();
-        let mut photos = lock(&ward.photos);
-        let death = match photos.overdue {
-            Some((_, after)) => Death::Deadline { after },
-            None => Death::of(status, &words),
-        };
-        let overdue = photos.overdue.map(|(id, _)| id);
-        photos.death = Some(death.clone());
-        for (id, waiting) in photos.waiting.drain() {
-            let part = match (*waiting.in_hand.borrow(), overdue) {
-                (false, _) => Part::Waiting,
-                (true, Some(overdue)) if overdue != id => Part::Bystander,
-                (true, _) => Part::InHand,
-            };
-            let _ = waiting.answer.send(Answer::Died(part, death.clone()));
-        }
-        drop(photos);
-        ward.ended.send_replace(true);
-    }
-
-    /// Ends a process that did not become ready, and reads how it ended.
-    async fn bury(&mut self) -> Death {
-        let last_words = tokio::spawn(last_words(self.stderr.take()));
-        let status = self.end().await;
-        Death::of(status, &last_words.await.unwrap_or_default())
-    }
-
-    async fn end(&mut self) -> Option<ExitStatus> {
-        // A process that closed its socket is about to end by itself: its own exit status says more than our signal.
-        match timeout(Duration::from_millis(500), self.child.wait()).await {
-            Ok(status) => status.ok(),
-            Err(_) => {
-                let _ = self.child.start_kill();
-                self.child.wait().await.ok()
-            }
-        }
-    }
-}
-
-/// Hands answers to those who wait for them, until the stream ends or is not understood.
-async fn answers(reader: &mut BufReader<OwnedReadHalf>, ward: &Ward) {
-    loop {
-        let (message, body) = match frames::read_async::<FromEngine>(reader).await {
-            Ok(Some(frame)) => frame,
-            Ok(None) => return,
-            Err(error) => {
-                tracing::warn!(%error, "the engine process answers nonsense and is ended");
-                return;
-            }
-        };
-        let mut photos = lock(&ward.photos);
-        match message {
-            FromEngine::LaneFailed { lane, error } => {
-                tracing::warn!(lane, %error, "the engine goes on without one of its lanes");
-                let mut facts = lock(&ward.facts);
-                let facts = Arc::make_mut(&mut facts);
-                facts.lanes = facts.lanes.saturating_sub(1).max(1);
-            }
-            FromEngine::Started { id, .. } => {
-                if let Some(waiting) = photos.waiting.get(&id) {
-                    waiting.in_hand.send_replace(true);
-                }
-            }
-            FromEngine::Waits { id } => {
-                if let Some(waiting) = photos.waiting.get(&id) {
-                    waiting.in_hand.send_replace(false);
-                }
-            }
-            FromEngine::Picture { id, kind } => {
-                if let Some(waiting) = photos.waiting.get_mut(&id) {
-                    waiting.pictures.push(Picture { kind, jpeg: body });
-                }
-            }
-            FromEngine::Done {
-                id,
-                analysis,
-                sha256,
-                bytes,
-            } => {
-                if let Some(Waiting { pictures, answer, .. }) = photos.waiting.remove(&id) {
-                    let _ = answer.send(Answer::Done {
-                        analysis,
-                        pictures,
-                        sha256,
-                        bytes,
-                    });
-                }
-            }
-            FromEngine::Failed { id, failure } => {
-                if let Some(waiting) = photos.waiting.remove(&id) {
-                    let _ = waiting.answer.send(Answer::Failed(failure));
-                }
-            }
-            FromEngine::Ready(_) | FromEngine::LoadFailed(_) => return,
-        }
-    }
-}
-
-/// The end of what the process says on standard error.
-async fn last_words(stderr: Option<ChildStderr>) -> String {
-    let Some(mut stderr) = stderr else {
-        return String::new();
-    };
-    let mut kept = Vec::new();
-    let mut chunk = [0; 1024];
-    while let Ok(n @ 1..) = stderr.read(&mut chunk).await {
-        kept.extend_from_slice(&chunk[..n]);
-        if kept.len() > 2 * LAST_WORDS {
-            kept.drain(..kept.len() - LAST_WORDS);
-        }
-    }
-    String::from_utf8_lossy(&kept[kept.len().saturating_sub(LAST_WORDS)..]).into_owned()
 }

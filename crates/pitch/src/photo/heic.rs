@@ -1,6 +1,6 @@
 //! HEIC and AVIF through libheif, found at run time: the program starts without it, and a photo that needs it says so.
 //!
-//! Everything unsafe about it is in [`libheif`]. libheif applies rotation and mirroring (`irot`, `imir`) itself, and
+//! Everything unsafe about it is in `libheif`. libheif applies rotation and mirroring (`irot`, `imir`) itself, and
 //! in HEIF these count, not the orientation in EXIF: a decoded picture is upright.
 
 mod libheif;

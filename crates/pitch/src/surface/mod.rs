@@ -30,11 +30,6 @@ pub struct Maps {
     pub edges: Vec<u8>,
 }
 
-/// The features of `image` and the maps behind them, with buffers of its own.
-pub fn measure(image: &RgbImage) -> (Surface, Maps) {
-    SurfaceReader::default().read_with_maps(image)
-}
-
 /// Buffers are kept for crops up to this size: the largest at the default analysis scale.
 const KEPT_PIXELS: usize = 1920 * 1920;
 
