@@ -93,7 +93,8 @@ impl PhotoResult {
         self.surface = Some(surface);
         self.classification = Some(classification);
         self.advice = Some(advice);
-        self.timing_ms.fetch = Some(timing.fetch);
+        // A worker that fetches the photo itself has said how long that took.
+        self.timing_ms.fetch.get_or_insert(timing.fetch);
         self.timing_ms.decode = Some(timing.decode);
         self.timing_ms.detect = Some(timing.detect);
         self.timing_ms.surface = Some(timing.surface);
