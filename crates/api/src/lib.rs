@@ -12,10 +12,11 @@ pub mod http;
 mod listener;
 mod objects;
 pub mod progress;
+pub mod roster;
 mod shared;
 pub mod webhook;
 
-pub use config::{ApiConfig, ConfigError};
-pub use http::Api;
+pub use config::{ApiConfig, ApiLimits, ConfigError, ImportRule};
+pub use http::{Api, ServeError};
 pub use objects::ObjectError;
 pub use shared::Shared;

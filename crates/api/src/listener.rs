@@ -18,7 +18,12 @@ pub(crate) async fn run(shared: &Shared, shutdown: &CancellationToken) -> Result
     let mut subscription = subscription?;
     while let Some(Some(body)) = shutdown.run_until_cancelled(subscription.next()).await {
         match serde_json::from_slice::<Event>(&body) {
-            Ok(event) => shared.progress.record(&event),
+            Ok(event) => {
+                if let Event::Heartbeat(heartbeat) = &event {
+                    shared.roster.record(heartbeat, shared.clock.now_ms());
+                }
+                shared.progress.record(&event);
+            }
             // A newer program's event, or not ours: nothing depends on events.
             Err(error) => tracing::debug!(%error, "an event that is not readable"),
         }

@@ -9,6 +9,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::config::ApiConfig;
 use crate::coordinator;
 use crate::progress::Progress;
+use crate::roster::Roster;
 
 /// The ports and the parts that all of this role uses. Cheap to share: always behind an [`Arc`].
 #[derive(Debug)]
@@ -23,6 +24,8 @@ pub struct Shared {
     pub coordinator: coordinator::State,
     /// How far batches are.
     pub progress: Progress,
+    /// Which workers there are.
+    pub roster: Roster,
     /// The time of day.
     pub clock: Arc<dyn Clock>,
 }
@@ -47,6 +50,7 @@ impl Shared {
             config,
             coordinator: coordinator::State::default(),
             progress,
+            roster: Roster::default(),
             clock,
         })
     }

@@ -1,0 +1,123 @@
+//! Which path leads where, and what every request passes through.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::http::{HeaderName, HeaderValue, Method, Uri};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
+use axum::response::{IntoResponse as _, Response};
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::request_id::{MakeRequestId, PropagateRequestIdLayer, RequestId, SetRequestIdLayer};
+use tower_http::trace::TraceLayer;
+use ulid::Ulid;
+use utoipa_axum::router::OpenApiRouter;
+
+use super::app::App;
+use super::problem::{ApiError, Code, write_problem};
+use super::{batches, events, health, openapi, results, uploads, workers};
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Every route over `app`.
+pub(crate) fn router(app: Arc<App>) -> Router {
+    let request_time = app.shared.config.request_time();
+    let quick = OpenApiRouter::with_openapi(openapi::base())
+        .merge(batches::routes())
+        .merge(uploads::routes())
+        .merge(results::routes())
+        .merge(workers::routes())
+        .merge(health::routes())
+        .layer(from_fn_with_state(request_time, in_time));
+    let slow = OpenApiRouter::new()
+        .merge(batches::slow_routes())
+        .merge(uploads::slow_routes())
+        .merge(events::routes());
+    let (router, document) = quick.merge(slow).split_for_parts();
+    router
+        .merge(openapi::routes(&document))
+        .fallback(unknown_route)
+        .method_not_allowed_fallback(method_not_allowed)
+        .layer(DefaultBodyLimit::max(app.shared.config.limits.body_bytes))
+        .with_state(app)
+        .layer(CatchPanicLayer::custom(panicked))
+        .layer(from_fn(with_problem_body))
+        .layer(PropagateRequestIdLayer::new(REQUEST_ID))
+        .layer(TraceLayer::new_for_http().make_span_with(span))
+        .layer(SetRequestIdLayer::new(REQUEST_ID, Ids))
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Ids;
+
+impl MakeRequestId for Ids {
+    fn make_request_id<B>(&mut self, _request: &axum::http::Request<B>) -> Option<RequestId> {
+        HeaderValue::from_str(&Ulid::generate().to_string())
+            .ok()
+            .map(RequestId::new)
+    }
+}
+
+/// The path of an upload is a secret, so that its route's name stands for it.
+fn span(request: &axum::http::Request<axum::body::Body>) -> tracing::Span {
+    let path = request.uri().path();
+    let path = if path.starts_with("/v1/uploads/") {
+        "/v1/uploads/…"
+    } else {
+        path
+    };
+    tracing::info_span!(
+        "request",
+        method = %request.method(),
+        path,
+        id = request_id(request).unwrap_or_default(),
+        token = tracing::field::Empty,
+    )
+}
+
+fn request_id<B>(request: &axum::http::Request<B>) -> Option<&str> {
+    request.headers().get(REQUEST_ID)?.to_str().ok()
+}
+
+async fn with_problem_body(request: Request, next: Next) -> Response {
+    let id = request_id(&request).map(str::to_owned);
+    write_problem(next.run(request).await, id.as_deref())
+}
+
+async fn in_time(State(limit): State<Duration>, request: Request, next: Next) -> Response {
+    match tokio::time::timeout(limit, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => ApiError::new(
+            Code::Timeout,
+            "The answer took too long, probably because the object store or the broker is slow. Try again.",
+        )
+        .into_response(),
+    }
+}
+
+async fn unknown_route(uri: Uri) -> ApiError {
+    ApiError::new(
+        Code::UnknownRoute,
+        format!("There is nothing at `{}`. See `/docs`.", uri.path()),
+    )
+}
+
+async fn method_not_allowed(method: Method, uri: Uri) -> ApiError {
+    ApiError::new(
+        Code::MethodNotAllowed,
+        format!(
+            "`{}` does not take {method}. The header `Allow` names what it takes.",
+            uri.path()
+        ),
+    )
+}
+
+fn panicked(_panic: Box<dyn std::any::Any + Send>) -> Response {
+    tracing::error!("a request panicked");
+    ApiError::new(
+        Code::Internal,
+        "The cause is in the server's log under this request's id.",
+    )
+    .into_response()
+}
