@@ -90,8 +90,6 @@ pub struct ImportRule {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ApiLimits {
-    /// Photos of one batch.
-    pub photos_per_batch: u64,
     /// Bytes of one uploaded photo.
     pub bytes_per_photo: u64,
     /// Bytes of a JSON body; a long list of keys is the largest.
@@ -105,7 +103,6 @@ pub struct ApiLimits {
 impl Default for ApiLimits {
     fn default() -> Self {
         Self {
-            photos_per_batch: 100_000,
             bytes_per_photo: 64 << 20,
             body_bytes: 8 << 20,
             requests_per_second: 100,

@@ -88,10 +88,13 @@ async fn the_same_request_with_the_same_key_is_answered_the_same() {
     );
 }
 
+/// Method, path, headers, body; status and code of the answer.
+type Request<'a> = (&'a str, &'a str, &'a [(&'a str, &'a str)], &'a str, u16, &'a str);
+
 #[tokio::test(flavor = "multi_thread")]
 async fn every_bad_request_has_a_code() {
     let mut config = importing();
-    config.limits.photos_per_batch = 3;
+    config.coordinator.max_photos = 3;
     config.limits.bytes_per_photo = 1000;
     config.limits.body_bytes = 10_000;
     config.webhook.hosts = vec!["hooks.example.org".into()];
@@ -181,7 +184,7 @@ async fn every_bad_request_has_a_code() {
     let long = "x".repeat(256);
     let unknown = "/v1/batches/01KB2Z3C9Q4T7V8W5X6Y0A1B2C";
     let results = format!("{unknown}/results");
-    let requests: &[(&str, &str, &[(&str, &str)], &str, u16, &str)] = &[
+    let requests: &[Request<'_>] = &[
         ("POST", "/v1/batches", &[json, key], "{", 400, "malformed_json"),
         ("POST", "/v1/batches", &[json, key], "", 400, "malformed_json"),
         ("POST", "/v1/batches", &[json, key], "{} {}", 422, "invalid_body"),

@@ -8,7 +8,7 @@ use axum::http::header::LOCATION;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use fleet::api::{BatchPage, BatchStatus, NewBatch, NewSource, Problem, Retried};
-use fleet::batch::BatchState;
+use fleet::batch::{BatchState, Stage};
 use fleet::ids::{BatchId, Tenant};
 use fleet::job::Command;
 use fleet::layout::{BatchKeys, active_key, index_batch, index_key, index_prefix};
@@ -25,8 +25,8 @@ use super::cursor::Cursor;
 use super::extract::{JsonBody, PathOf, QueryOf};
 use super::gate::{Admin, Caller, Read, Submit};
 use super::problem::{ApiError, Code};
-use super::submission::{self, EXPAND, FINALISE, RETRY};
-use super::validate;
+use super::{submission, validate};
+use crate::objects;
 use crate::shared::Shared;
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
@@ -70,7 +70,7 @@ pub(crate) async fn manifest_of(
     batch: BatchId,
 ) -> Result<Manifest, ApiError> {
     let key = BatchKeys::new(tenant, batch).manifest();
-    let manifest = submission::read_json(shared.buckets.home().as_ref(), &key).await?;
+    let manifest = objects::read(shared.buckets.home(), &key).await?;
     manifest.ok_or_else(|| ApiError::unknown_batch(&batch.to_string()))
 }
 
@@ -145,7 +145,7 @@ async fn create(
         ));
     };
     let key = BatchKeys::new(tenant, batch).manifest();
-    if let Some(manifest) = submission::read_json::<Manifest>(shared.buckets.home().as_ref(), &key).await? {
+    if let Some(manifest) = objects::read::<Manifest>(shared.buckets.home(), &key).await? {
         if manifest.request_digest != Some(submission::request_digest(&new)) {
             return Err(ApiError::new(
                 Code::IdempotencyKeyReused,
@@ -187,7 +187,7 @@ async fn begin(
     )?;
     shared.progress.invalidate(tenant, batch);
     if manifest.source != Source::Upload {
-        submission::start_chain(shared, tenant, batch, EXPAND).await?;
+        submission::start_chain(shared, tenant, batch, Stage::Expand).await?;
     }
     Ok(manifest)
 }
@@ -209,7 +209,7 @@ async fn heal(shared: &Shared, manifest: &Manifest, batch: BatchId) -> Result<()
     }
     let (store, keys) = (shared.buckets.home(), BatchKeys::new(&manifest.tenant, batch));
     if store.head(&keys.expanded()).await?.is_none() && store.head(&keys.finished()).await?.is_none() {
-        submission::start_chain(shared, &manifest.tenant, batch, EXPAND).await?;
+        submission::start_chain(shared, &manifest.tenant, batch, Stage::Expand).await?;
     }
     Ok(())
 }
@@ -321,7 +321,7 @@ async fn submit(
     if status.state != BatchState::Uploading {
         return Ok(accepted(&status, true));
     }
-    let declared = BatchKeys::new(tenant, batch).at(super::uploads::DECLARATIONS);
+    let declared = BatchKeys::new(tenant, batch).uploads();
     if shared
         .buckets
         .home()
@@ -336,7 +336,7 @@ async fn submit(
         ));
     }
     submission::broker_is_there(shared)?;
-    submission::start_chain(shared, tenant, batch, EXPAND).await?;
+    submission::start_chain(shared, tenant, batch, Stage::Expand).await?;
     Ok(accepted(&status_of(shared, tenant, batch).await?, false))
 }
 
@@ -374,7 +374,7 @@ async fn cancel(
     if let Ok(message) = Message::json(&command) {
         let _ = submission::publish(shared, Destination::Fanout(Fanout::Fleet), message).await;
     }
-    submission::start_chain(shared, tenant, batch, FINALISE).await?;
+    submission::look_now(shared, tenant, batch).await?;
     Ok(accepted(&status_of(shared, tenant, batch).await?, false))
 }
 
@@ -407,7 +407,7 @@ async fn retry(
         .await?;
     if photos > 0 {
         submission::broker_is_there(shared)?;
-        submission::start_chain(shared, tenant, batch, RETRY).await?;
+        submission::start_chain(shared, tenant, batch, Stage::Retry).await?;
         // Gone before the answer, so that whoever follows the batch from now on does not see its old end.
         home.delete(&keys.finished()).await?;
         shared.progress.invalidate(tenant, batch);

@@ -10,6 +10,9 @@ use fleet::api::{FieldError, Problem};
 use queue::QueueError;
 use store::{StoreError, StoreErrorKind};
 
+use crate::coordinator::Trouble;
+use crate::objects::ObjectError;
+
 /// Declares the codes: variant, code on the wire, status, whether the same request may succeed later, title.
 macro_rules! codes {
     ($($(#[$doc:meta])* $variant:ident = $code:literal, $status:ident, $retryable:literal, $title:literal;)+) => {
@@ -212,6 +215,38 @@ impl From<StoreError> for ApiError {
                 Code::Internal,
                 "The cause is in the server's log under this request's id.",
             ),
+        }
+    }
+}
+
+impl From<ObjectError> for ApiError {
+    fn from(error: ObjectError) -> Self {
+        match error {
+            ObjectError::Store(error) => error.into(),
+            ObjectError::Body { .. } => {
+                tracing::warn!(error = &error as &dyn std::error::Error, "the object store");
+                Self::new(
+                    Code::StoreUnavailable,
+                    "The object store broke off while it was read. Try again in a moment.",
+                )
+                .after(Duration::from_secs(2))
+            }
+            ObjectError::Damaged { .. } => Self::internal(&error),
+        }
+    }
+}
+
+impl From<Trouble> for ApiError {
+    fn from(trouble: Trouble) -> Self {
+        match trouble {
+            Trouble::Store(error) => error.into(),
+            Trouble::Object(error) => error.into(),
+            Trouble::Queue(error) => error.into(),
+            Trouble::Superseded => Self::new(
+                Code::WrongState,
+                "Somebody else changed the batch at the same moment. Look at it, then try again.",
+            ),
+            Trouble::Message(_) | Trouble::Report(_) | Trouble::Disk(_) => Self::internal(&trouble),
         }
     }
 }

@@ -31,6 +31,7 @@ use super::cursor::Cursor;
 use super::extract::{PathOf, QueryOf};
 use super::gate::{Caller, Read};
 use super::problem::{ApiError, Code};
+use crate::objects;
 use crate::shared::Shared;
 
 /// Results read at the same time for a page.
@@ -161,7 +162,7 @@ async fn page(
         read += listed.objects.len();
         let mut rest: VecDeque<_> = listed.objects.iter().map(|object| object.key.clone()).collect();
         let mut results = stream::iter(rest.clone())
-            .map(|key| read_result(home.as_ref(), &keys, key))
+            .map(|key| read_result(home, &keys, key))
             .buffered(READ_AT_A_TIME);
         while let Some(result) = results.next().await {
             after = rest.pop_front();
@@ -187,14 +188,14 @@ async fn page(
 /// The result that a key of `results/` or `failures/` is about, as it is and as it reads. `None` when it is gone (a
 /// retry took the photo up meanwhile) or broken.
 async fn read_result(
-    home: &dyn Store,
+    home: &Arc<dyn Store>,
     keys: &BatchKeys,
     key: String,
 ) -> Result<Option<(PhotoResult, Box<RawValue>)>, ApiError> {
     let Some(index) = index_of(&key) else {
         return Ok(None);
     };
-    let Some(raw) = super::submission::read_json::<Box<RawValue>>(home, &keys.result(index)).await? else {
+    let Some(raw) = objects::read::<Box<RawValue>>(home, &keys.result(index)).await? else {
         return Ok(None);
     };
     match serde_json::from_str(raw.get()) {

@@ -5,57 +5,26 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use fleet::api::{BatchStatus, NewBatch, NewKey, NewSource};
-use fleet::batch::{Active, BatchState, Counts};
+use fleet::batch::{BatchState, Counts, Stage};
 use fleet::canonical::canonical_digest;
 use fleet::ids::{BatchId, Tenant};
-use fleet::job::Control;
-use fleet::layout::{BatchKeys, active_key, index_key};
+use fleet::layout::{BatchKeys, index_key};
 use fleet::manifest::{BundleRef, Item, MANIFEST_SCHEMA, Manifest, Source};
 use futures_util::stream;
 use jiff::Timestamp;
-use queue::{Destination, Lane, Message};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
+use queue::{Destination, Message};
 use sha2::{Digest as _, Sha256};
-use store::{ByteStream, Store, StoreErrorKind};
-use ulid::Ulid;
+use store::ByteStream;
 
 use super::problem::{ApiError, broker_unavailable};
 use crate::clock::rfc3339;
 use crate::shared::Shared;
+use crate::{coordinator, objects};
 
 /// How long a request waits for a confirm of the broker.
 const CONFIRM_TIME: Duration = Duration::from_secs(10);
 /// Bytes of a piece of `items.ndjson`.
 const PIECE: usize = 64 * 1024;
-
-/// Reads a JSON document of the fleet's store; `None` when there is none.
-pub(crate) async fn read_json<T: DeserializeOwned>(
-    store: &dyn Store,
-    key: &str,
-) -> Result<Option<T>, ApiError> {
-    let object = match store.get(key).await {
-        Ok(object) => object,
-        Err(error) if error.kind == StoreErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error.into()),
-    };
-    let bytes = object.into_bytes().await.map_err(|error| {
-        tracing::warn!(%error, key, "reading broke off");
-        ApiError::new(
-            super::problem::Code::StoreUnavailable,
-            "The object store broke off while it was read. Try again in a moment.",
-        )
-    })?;
-    serde_json::from_slice(&bytes)
-        .map(Some)
-        .map_err(|error| ApiError::internal(&error))
-}
-
-/// Writes a JSON document to the fleet's store.
-pub(crate) async fn write_json(store: &dyn Store, key: &str, value: &impl Serialize) -> Result<(), ApiError> {
-    let json = serde_json::to_vec(value).map_err(|error| ApiError::internal(&error))?;
-    Ok(store.put(key, json.into(), "application/json").await?)
-}
 
 /// `sha256:…` of a request, independent of how its JSON was written. A list of keys goes in by its own hash: it may be
 /// long, and the canonical form of a document is held in memory.
@@ -194,57 +163,31 @@ pub(crate) async fn put_manifest(
     batch: BatchId,
 ) -> Result<(), ApiError> {
     let keys = BatchKeys::new(&manifest.tenant, batch);
-    write_json(shared.buckets.home().as_ref(), &keys.manifest(), manifest).await
+    Ok(objects::write(shared.buckets.home(), &keys.manifest(), manifest).await?)
 }
 
-/// Which control message a chain begins with.
-pub(crate) type FirstControl = fn(Tenant, BatchId, String) -> Control;
-
-/// [`Control::Expand`].
-pub(crate) const EXPAND: FirstControl = |tenant, batch, chain| Control::Expand { tenant, batch, chain };
-/// [`Control::Finalise`].
-pub(crate) const FINALISE: FirstControl = |tenant, batch, chain| Control::Finalise { tenant, batch, chain };
-/// [`Control::Retry`].
-pub(crate) const RETRY: FirstControl = |tenant, batch, chain| Control::Retry { tenant, batch, chain };
-
-/// Makes the active marker with a new chain and publishes its first message: what an older chain had in flight ends by
-/// itself. The marker is first, because a message without one means nothing; when the message is then lost, the
-/// sweeper finds the marker.
+/// Starts the batch's chain of control messages at `stage`, with confirm; a broker that is away is a 503, not a wait.
+/// What an older chain had in flight ends by itself.
 pub(crate) async fn start_chain(
     shared: &Shared,
     tenant: &Tenant,
     batch: BatchId,
-    first: FirstControl,
+    stage: Stage,
 ) -> Result<(), ApiError> {
-    let chain = Ulid::generate().to_string();
-    put_marker(shared, tenant, batch, &chain).await?;
-    publish_control(shared, &first(tenant.clone(), batch, chain)).await?;
+    let begun = coordinator::begin(shared, tenant, batch, stage);
+    let confirmed = tokio::time::timeout(CONFIRM_TIME, begun).await;
     shared.progress.invalidate(tenant, batch);
-    Ok(())
+    Ok(confirmed.map_err(|_| broker_unavailable())??)
 }
 
-/// Makes the active marker.
-pub(crate) async fn put_marker(
-    shared: &Shared,
-    tenant: &Tenant,
-    batch: BatchId,
-    chain: &str,
-) -> Result<(), ApiError> {
-    let active = Active {
-        chain: chain.to_owned(),
-        touched_ms: shared.clock.now_ms(),
-    };
-    write_json(
-        shared.buckets.home().as_ref(),
-        &active_key(tenant, batch),
-        &active,
-    )
-    .await
-}
-
-async fn publish_control(shared: &Shared, control: &Control) -> Result<(), ApiError> {
-    let message = Message::json(control).map_err(|error| ApiError::internal(&error))?;
-    publish(shared, Destination::Lane(Lane::Control), message).await
+/// Has the batch looked at now, whether somebody is responsible for it or not.
+pub(crate) async fn look_now(shared: &Shared, tenant: &Tenant, batch: BatchId) -> Result<(), ApiError> {
+    let hastened = coordinator::hasten(shared, tenant, batch);
+    let hastened = tokio::time::timeout(CONFIRM_TIME, hastened).await;
+    if hastened.map_err(|_| broker_unavailable())?? {
+        return Ok(());
+    }
+    start_chain(shared, tenant, batch, Stage::Finalise).await
 }
 
 /// Publishes one message with confirm; a broker that is away is a 503, not a wait.

@@ -25,12 +25,10 @@ use super::extract::{JsonBody, PathOf};
 use super::gate::{Caller, Submit};
 use super::problem::{ApiError, Code};
 use super::tickets::Grant;
-use super::{submission, validate};
+use super::validate;
 use crate::clock::rfc3339;
+use crate::objects;
 
-/// Folder of the declarations, below the batch. Their names are in the order in which they were made, so that of two
-/// declarations of one index the later counts.
-pub(crate) const DECLARATIONS: &str = "uploads/";
 /// How long a ticket may be used.
 const VALID_FOR: Duration = Duration::from_secs(15 * 60);
 
@@ -77,8 +75,9 @@ async fn declare(
     }
     validate::uploads(&shared.config, &new)?;
     let keys = BatchKeys::new(tenant, batch);
-    let declaration = keys.at(&format!("{DECLARATIONS}{}.json", Ulid::generate()));
-    submission::write_json(shared.buckets.home().as_ref(), &declaration, &new).await?;
+    // Of two declarations of one index the later counts: a ULID sorts by time.
+    let declaration = format!("{}{}.json", keys.uploads(), Ulid::generate());
+    objects::write(shared.buckets.home(), &declaration, &new).await?;
     let base = own_url(&app, &headers);
     let expires_ms = shared.clock.now_ms() + u64::try_from(VALID_FOR.as_millis()).unwrap_or(u64::MAX);
     let mut uploads = Vec::with_capacity(new.photos.len());

@@ -102,7 +102,7 @@ fn upload(config: &ApiConfig, place: usize, photo: &NewUpload) -> Result<(), Api
 }
 
 fn photos_fit(config: &ApiConfig, photos: u64) -> Result<(), ApiError> {
-    let most = config.limits.photos_per_batch;
+    let most = config.coordinator.max_photos;
     if photos <= most {
         return Ok(());
     }

@@ -17,12 +17,12 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 /// A server that ends with the test.
-pub struct Server {
-    pub url: String,
-    pub shared: Arc<Shared>,
-    pub folder: TempDir,
-    pub shutdown: CancellationToken,
-    pub task: JoinHandle<()>,
+pub(crate) struct Server {
+    pub(crate) url: String,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) folder: TempDir,
+    pub(crate) shutdown: CancellationToken,
+    pub(crate) task: JoinHandle<()>,
 }
 
 impl Drop for Server {
@@ -32,7 +32,7 @@ impl Drop for Server {
 }
 
 /// What most tests configure.
-pub fn config() -> ApiConfig {
+pub(crate) fn config() -> ApiConfig {
     ApiConfig {
         bundle: Some(BundleRef {
             name: "demo".into(),
@@ -43,7 +43,7 @@ pub fn config() -> ApiConfig {
 }
 
 impl Server {
-    pub async fn start(config: ApiConfig) -> Self {
+    pub(crate) async fn start(config: ApiConfig) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let photos = Arc::new(FolderStore::new(folder.path().join("photos")));
         let buckets = Buckets::new(Arc::new(FolderStore::new(folder.path().join("home"))));
@@ -52,7 +52,12 @@ impl Server {
         Self::over(config, buckets, queue, folder).await
     }
 
-    pub async fn over(config: ApiConfig, buckets: Buckets, queue: Arc<dyn Queue>, folder: TempDir) -> Self {
+    pub(crate) async fn over(
+        config: ApiConfig,
+        buckets: Buckets,
+        queue: Arc<dyn Queue>,
+        folder: TempDir,
+    ) -> Self {
         let shared = Shared::new(buckets, queue, config);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
@@ -69,7 +74,7 @@ impl Server {
     }
 
     /// Sends a request and reads the whole answer.
-    pub async fn send(
+    pub(crate) async fn send(
         &self,
         method: &str,
         path: &str,
@@ -103,11 +108,11 @@ impl Server {
         .unwrap()
     }
 
-    pub async fn get(&self, path: &str) -> Answer {
+    pub(crate) async fn get(&self, path: &str) -> Answer {
         self.send("GET", path, &[], []).await
     }
 
-    pub async fn post(&self, path: &str, body: &Value) -> Answer {
+    pub(crate) async fn post(&self, path: &str, body: &Value) -> Answer {
         self.send(
             "POST",
             path,
@@ -118,7 +123,7 @@ impl Server {
     }
 
     /// Makes a batch under an Idempotency-Key.
-    pub async fn create(&self, key: &str, body: &Value) -> Answer {
+    pub(crate) async fn create(&self, key: &str, body: &Value) -> Answer {
         let headers = [("content-type", "application/json"), ("idempotency-key", key)];
         self.send("POST", "/v1/batches", &headers, body.to_string()).await
     }
@@ -126,25 +131,25 @@ impl Server {
 
 /// An answer, read whole.
 #[derive(Debug)]
-pub struct Answer {
-    pub status: u16,
-    pub headers: ureq::http::HeaderMap,
-    pub body: Vec<u8>,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: ureq::http::HeaderMap,
+    pub(crate) body: Vec<u8>,
 }
 
 impl Answer {
-    pub fn header(&self, name: &str) -> &str {
+    pub(crate) fn header(&self, name: &str) -> &str {
         self.headers.get(name).map_or("", |value| value.to_str().unwrap())
     }
 
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_slice(&self.body)
             .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&self.body)))
     }
 
     /// The problem that it is: every one has its media type, a code, something to do, and the request's id.
     #[track_caller]
-    pub fn problem(&self) -> Problem {
+    pub(crate) fn problem(&self) -> Problem {
         assert_eq!(
             self.header("content-type"),
             "application/problem+json",
@@ -159,7 +164,7 @@ impl Answer {
     }
 
     #[track_caller]
-    pub fn is_problem(&self, status: u16, code: &str) {
+    pub(crate) fn is_problem(&self, status: u16, code: &str) {
         let problem = self.problem();
         assert_eq!(
             (problem.status, problem.code.as_str()),
