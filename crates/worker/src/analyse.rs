@@ -238,16 +238,19 @@ async fn unless_draining<T>(
     }
 }
 
-/// A failure with the photo's name in front.
-pub(crate) fn failed(blank: &PhotoResult, failure: Failure) -> Stop {
+fn failed(blank: &PhotoResult, failure: Failure) -> Stop {
+    Stop::Failed(Box::new(failed_result(blank.clone(), failure)))
+}
+
+/// What was known of a photo, and why that is all; the message begins with the photo's name.
+pub(crate) fn failed_result(blank: PhotoResult, failure: Failure) -> PhotoResult {
     let key = &blank.photo.key;
     let name = key.rsplit('/').next().unwrap_or(key);
-    let mut result = blank.clone();
-    result.failure = Some(Failure {
-        message: format!("{name}: {}", failure.message),
-        ..failure
-    });
-    Stop::Failed(Box::new(result))
+    let message = format!("{name}: {}", failure.message);
+    PhotoResult {
+        failure: Some(Failure { message, ..failure }),
+        ..blank
+    }
 }
 
 /// An error with what the adapter said.

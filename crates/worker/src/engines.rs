@@ -1,6 +1,6 @@
 //! The engine in the precisions that batches ask for; one of them is loaded at a time.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use engine::{Engine, EngineError, EngineFacts, EngineStats, PrecisionChoice};
@@ -14,12 +14,10 @@ use tokio::sync::{RwLock, RwLockReadGuard};
 pub(crate) struct Engines {
     own: Engine,
     bundle_digest: String,
-    twins: Mutex<BTreeMap<Key, Twin>>,
+    twins: Mutex<HashMap<PrecisionChoice, Twin>>,
     /// The one that may be loaded.
     present: RwLock<PrecisionChoice>,
 }
-
-type Key = &'static str;
 
 #[derive(Debug)]
 struct Twin {
@@ -118,14 +116,14 @@ impl Engines {
 
     /// What ran when the engine was last loaded.
     pub(crate) fn last_facts(&self, choice: PrecisionChoice) -> Option<Arc<EngineFacts>> {
-        self.twins().get(key(choice)).and_then(|twin| twin.facts.clone())
+        self.twins().get(&choice).and_then(|twin| twin.facts.clone())
     }
 
     /// Keeps what turned out to run.
     pub(crate) fn remember(&self, choice: PrecisionChoice, facts: &Arc<EngineFacts>) {
         let engine = self.engine(choice);
         let facts = Some(Arc::clone(facts));
-        self.twins().insert(key(choice), Twin { engine, facts });
+        self.twins().insert(choice, Twin { engine, facts });
     }
 
     /// Finishes what is in hand and unloads.
@@ -140,7 +138,7 @@ impl Engines {
         let twins = self.twins();
         let others = twins
             .iter()
-            .filter(|(name, _)| **name != key(self.own.config().precision));
+            .filter(|(choice, _)| **choice != self.own.config().precision);
         for (_, twin) in others {
             let stats = twin.engine.stats();
             total.loads += stats.loads;
@@ -158,23 +156,15 @@ impl Engines {
             return self.own.clone();
         }
         let mut twins = self.twins();
-        let twin = twins.entry(key(choice)).or_insert_with(|| Twin {
+        let twin = twins.entry(choice).or_insert_with(|| Twin {
             engine: self.own.at_precision(choice),
             facts: None,
         });
         twin.engine.clone()
     }
 
-    fn twins(&self) -> MutexGuard<'_, BTreeMap<Key, Twin>> {
+    fn twins(&self) -> MutexGuard<'_, HashMap<PrecisionChoice, Twin>> {
         // Each change is complete before its guard goes.
         self.twins.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-fn key(choice: PrecisionChoice) -> Key {
-    match choice {
-        PrecisionChoice::Auto => "auto",
-        PrecisionChoice::Fp32 => "fp32",
-        PrecisionChoice::Int8 => "int8",
     }
 }

@@ -79,9 +79,7 @@ async fn retry_or_give_up(
             let choice = context.engines.choice(job.options.precision);
             let facts = context.engines.last_facts(choice);
             let blank = analyse::blank(context, job, facts.as_ref());
-            let Stop::Failed(result) = analyse::failed(&blank, FailureCode::GaveUp.failure(&reason)) else {
-                return Outcome::Reject { reason };
-            };
+            let result = analyse::failed_result(blank, FailureCode::GaveUp.failure(&reason));
             match fail(context, job, taken, &result).await {
                 Ok(()) => Outcome::Done,
                 // A coordinator finds it among the dead letters and writes the same.
