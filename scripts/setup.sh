@@ -15,6 +15,7 @@ need_command nasm nasm             # for the JPEG decoder's SIMD code: without i
 need_command python3 python3
 python3 -m pip --version >/dev/null 2>&1 || missing+=(python3-pip)
 if [ "$stage" = test ]; then
+    need_command openssl openssl       # a certificate for the broker that speaks TLS
     need_command chromium chromium     # the report page is tested in a real browser
     need_library libheif.so.1 libheif1 # HEIC photos
     # Debian's own start would run a node of the system's; scripts/servers/rabbitmq.sh installs without that.

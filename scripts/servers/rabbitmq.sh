@@ -2,16 +2,18 @@
 # A RabbitMQ node of one's own, for tests and for trying the fleet on one machine: free ports on loopback, everything
 # it writes in one folder, no service, no systemd. Several run beside each other, each with its own port mapper.
 #
-#   rabbitmq.sh start DIR [--management]  install if absent (root), start, wait until ready, print what `env` prints
+#   rabbitmq.sh start DIR [--management] [--tls]
+#                                         install if absent (root), start, wait until ready, print what `env` prints
 #   rabbitmq.sh stop DIR                  stop the node and its port mapper; the data stays, and `start` continues
 #   rabbitmq.sh kill DIR                  the same without a goodbye, as a power cut would
-#   rabbitmq.sh env DIR                   print PITCHFLEET_TEST_AMQP=… (and …_MANAGEMENT=…), one a line
+#   rabbitmq.sh env DIR                   print PITCHFLEET_TEST_AMQP=… (and …_MANAGEMENT=…, or PITCHFLEET_TEST_AMQPS=…
+#                                         and …_AUTHORITY=…, the file with its authority's certificate), one a line
 #   rabbitmq.sh ctl DIR ARGUMENTS…        rabbitmqctl against this node
 set -euo pipefail
 
 BIN=/usr/lib/rabbitmq/bin # Debian's wrappers in /usr/sbin switch user and write to /var
 
-usage() { sed -n '2,9s/^# \{0,1\}//p' "$0" >&2; exit 2; }
+usage() { sed -n '2,11s/^# \{0,1\}//p' "$0" >&2; exit 2; }
 [ $# -ge 2 ] || usage
 verb="$1"
 mkdir -p "$2"
@@ -46,7 +48,7 @@ install_if_absent() {
 choose_ports() {
     python3 - <<'PY'
 import socket
-sockets = [socket.socket() for _ in range(4)]
+sockets = [socket.socket() for _ in range(5)]
 for s in sockets:
     s.bind(("127.0.0.1", 0))
 print(*(s.getsockname()[1] for s in sockets))
@@ -56,8 +58,15 @@ PY
 # Ports are chosen once for a folder, so that a node that is stopped and started again is found where it was.
 configure() {
     mkdir -p "$dir/mnesia" "$dir/log" "$dir/home"
-    local amqp dist epmd web
-    read -r amqp dist epmd web <<<"$(choose_ports)"
+    local amqp dist epmd web tls option management='' secured=''
+    for option in "$@"; do
+        case "$option" in
+            --management) management=yes ;;
+            --tls) secured=yes ;;
+            *) usage ;;
+        esac
+    done
+    read -r amqp dist epmd web tls <<<"$(choose_ports)"
     cat >"$dir/node.env" <<EOF
 export HOME='$dir/home'
 export ERL_EPMD_ADDRESS=127.0.0.1
@@ -71,15 +80,32 @@ export RABBITMQ_LOG_BASE='$dir/log'
 export RABBITMQ_PID_FILE='$dir/pid'
 export RABBITMQ_ENABLED_PLUGINS_FILE='$dir/plugins'
 export RABBITMQ_CONFIG_FILE='$dir/rabbitmq'
-export MANAGEMENT_PORT=$web
+export MANAGEMENT_PORT=${management:+$web}
+export TLS_PORT=${secured:+$tls}
 EOF
-    echo "[${1:+rabbitmq_management}]." >"$dir/plugins"
+    echo "[${management:+rabbitmq_management}]." >"$dir/plugins"
     cat >"$dir/rabbitmq.conf" <<EOF
-${1:+management.tcp.ip = 127.0.0.1
+${management:+management.tcp.ip = 127.0.0.1
 management.tcp.port = $web}
+${secured:+listeners.ssl.1 = 127.0.0.1:$tls
+ssl_options.cacertfile = $dir/authority.pem
+ssl_options.certfile = $dir/certificate.pem
+ssl_options.keyfile = $dir/key.pem}
 # A test machine's disk may be nearly full without a test having to wait for it.
 disk_free_limit.absolute = 50MB
 EOF
+    [ -z "$secured" ] || make_certificates
+}
+
+# A certificate for localhost, signed by an authority that nobody else knows.
+make_certificates() {
+    local key=(-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes)
+    openssl req -x509 "${key[@]}" -keyout "$dir/authority-key.pem" -out "$dir/authority.pem" \
+        -subj "/CN=test authority" -days 30 2>/dev/null
+    openssl req "${key[@]}" -keyout "$dir/key.pem" -subj /CN=localhost \
+        -addext "subjectAltName=DNS:localhost,IP:127.0.0.1" 2>/dev/null |
+        openssl x509 -req -CA "$dir/authority.pem" -CAkey "$dir/authority-key.pem" -copy_extensions copy \
+            -days 30 -out "$dir/certificate.pem" 2>/dev/null
 }
 
 node() {
@@ -94,14 +120,18 @@ running() { [ -s "$dir/pid" ] && kill -0 "$(cat "$dir/pid")" 2>/dev/null; }
 
 print_env() {
     echo "PITCHFLEET_TEST_AMQP=amqp://guest:guest@127.0.0.1:$RABBITMQ_NODE_PORT/%2f"
-    if grep -q management "$dir/plugins"; then
+    if [ -n "$MANAGEMENT_PORT" ]; then
         echo "PITCHFLEET_TEST_AMQP_MANAGEMENT=http://guest:guest@127.0.0.1:$MANAGEMENT_PORT"
+    fi
+    if [ -n "$TLS_PORT" ]; then
+        echo "PITCHFLEET_TEST_AMQPS=amqps://guest:guest@localhost:$TLS_PORT/%2f"
+        echo "PITCHFLEET_TEST_AMQPS_AUTHORITY=$dir/authority.pem"
     fi
 }
 
 start() {
     install_if_absent
-    [ -f "$dir/node.env" ] || configure "${1:-}"
+    [ -f "$dir/node.env" ] || configure "$@"
     node
     if ! running; then
         rm -f "$dir/pid"
@@ -142,7 +172,7 @@ stop() {
 }
 
 case "$verb" in
-    start) start "${1:-}" ;;
+    start) start "$@" ;;
     stop) stop term ;;
     kill) stop kill ;;
     env) node; print_env ;;

@@ -24,6 +24,14 @@ impl Server {
         Self::new("rabbitmq.sh", &["--management"])
     }
 
+    /// A RabbitMQ that speaks TLS, too, with a certificate of an authority that nobody else knows.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub fn rabbitmq_with_tls() -> Self {
+        Self::new("rabbitmq.sh", &["--tls"])
+    }
+
     /// A Garage, which speaks S3.
     ///
     /// # Panics
