@@ -102,14 +102,15 @@ pub struct EngineFacts {
 impl EngineFacts {
     /// The precisions as a result states them: one word, or `detector int8, classifier fp32`.
     pub fn precision(&self) -> String {
-        if self.detector_precision == self.classifier_precision {
-            self.detector_precision.to_string()
-        } else {
-            format!(
-                "detector {}, classifier {}",
-                self.detector_precision, self.classifier_precision
-            )
-        }
+        precision_text(self.detector_precision, self.classifier_precision)
+    }
+}
+
+pub(crate) fn precision_text(detector: Precision, classifier: Precision) -> String {
+    if detector == classifier {
+        detector.to_string()
+    } else {
+        format!("detector {detector}, classifier {classifier}")
     }
 }
 

@@ -1,4 +1,4 @@
-//! Surface features of the largest golden crop (1280x720), tiled to three sizes. `bench/opencv_surface.py` times
+//! Surface features of the largest golden crop (1280x720), tiled to three sizes: all of them, and kernel by kernel. `bench/opencv_surface.py` times
 //! OpenCV's functions for the same features on the same pixels.
 
 #![expect(clippy::expect_used, reason = "a bench without its picture is none")]
@@ -8,6 +8,7 @@ use std::hint::black_box;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use pitch::RgbImage;
 use pitch::surface::SurfaceReader;
+use pitch::surface::kernels::Kernels;
 
 fn golden() -> RgbImage {
     let file = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/surface/08.png");
@@ -41,6 +42,23 @@ fn surface(criterion: &mut Criterion) {
         group.throughput(Throughput::Elements((width * height) as u64));
         group.bench_function(BenchmarkId::new("read", format!("{width}x{height}")), |b| {
             b.iter(|| reader.read(black_box(&image)));
+        });
+        let size = format!("{width}x{height}");
+        let mut kernels = Kernels::new(&image);
+        group.bench_function(BenchmarkId::new("pixels", &size), |b| {
+            b.iter(|| black_box(&mut kernels).pixels());
+        });
+        group.bench_function(BenchmarkId::new("edges", &size), |b| {
+            b.iter(|| black_box(&mut kernels).edges());
+        });
+        group.bench_function(BenchmarkId::new("cracks", &size), |b| {
+            b.iter(|| black_box(&mut kernels).cracks());
+        });
+        group.bench_function(BenchmarkId::new("laplacian", &size), |b| {
+            b.iter(|| black_box(&mut kernels).laplacian());
+        });
+        group.bench_function(BenchmarkId::new("dominant colour", &size), |b| {
+            b.iter(|| black_box(&mut kernels).dominant_colour());
         });
     }
 }

@@ -16,9 +16,9 @@ use crate::bundle::Bundle;
 use crate::config::{Device, EngineConfig, PrecisionChoice};
 use crate::failure::{EngineError, EngineErrorKind, PhotoFailure, code};
 use crate::frames::LoadRequest;
-use crate::request::{Analysed, EngineFacts, EngineStats, PhotoRequest};
+use crate::request::{self, Analysed, EngineFacts, EngineStats, PhotoRequest};
 use crate::suspects::{Company, Next, Suspicion};
-use crate::{quota, runtime};
+use crate::{device, precision, quota, runtime};
 
 /// Photos that are sent ahead, so that a lane that is done finds the next one there.
 const AHEAD: usize = 1;
@@ -154,6 +154,18 @@ impl Engine {
                 }
             }
         }
+    }
+
+    /// The precision that will run, as [`EngineFacts::precision`] says it; `None` when that shows only in loading, for a
+    /// card may be there.
+    pub fn expected_precision(&self) -> Option<String> {
+        let config = &self.shared.config;
+        if config.device != Device::Cpu && device::has_driver() {
+            return None;
+        }
+        let int8 = precision::int8_instructions();
+        let picked = precision::pick(config.precision, &self.shared.bundle, false, int8).ok()?;
+        Some(request::precision_text(picked.detector, picked.classifier))
     }
 
     /// Photos analysed at the same time.

@@ -6,6 +6,8 @@
 mod cracks;
 mod dominant;
 mod edges;
+#[doc(hidden)]
+pub mod kernels;
 pub(crate) mod levels;
 mod pixels;
 #[cfg(test)]
