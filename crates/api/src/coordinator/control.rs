@@ -1,7 +1,7 @@
 //! One control message, from reading it to what becomes of it.
 
-use std::sync::PoisonError;
-use std::sync::atomic::Ordering;
+use std::collections::HashSet;
+use std::sync::{MutexGuard, PoisonError};
 use std::time::Duration;
 
 use fleet::ids::{BatchId, Tenant};
@@ -27,8 +27,8 @@ const DELAYS: [Duration; 5] = [
 pub(super) async fn handle(shared: &Shared, delivery: &Delivery) -> Outcome {
     let control = match delivery.open::<Control>() {
         Ok(control) => control,
+        // By way of the dead letters it is parked, where people see it.
         Err(foreign) => {
-            shared.coordinator.parked.fetch_add(0, Ordering::Relaxed);
             return Outcome::Reject {
                 reason: foreign.to_string(),
             };
@@ -86,23 +86,19 @@ struct InHand<'a> {
 impl<'a> InHand<'a> {
     fn claim(shared: &'a Shared, tenant: Tenant, batch: BatchId) -> Option<Self> {
         let batch = (tenant, batch);
-        let mut in_hand = shared
-            .coordinator
-            .in_hand
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        in_hand.insert(batch.clone()).then_some(Self { shared, batch })
+        let is_free = in_hand(shared).insert(batch.clone());
+        // Lazily: one that is made and dropped would give the batch free.
+        is_free.then(|| Self { shared, batch })
     }
 }
 
 impl Drop for InHand<'_> {
     fn drop(&mut self) {
-        let mut in_hand = self
-            .shared
-            .coordinator
-            .in_hand
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        in_hand.remove(&self.batch);
+        in_hand(self.shared).remove(&self.batch);
     }
+}
+
+fn in_hand(shared: &Shared) -> MutexGuard<'_, HashSet<(Tenant, BatchId)>> {
+    let in_hand = shared.coordinator.in_hand.lock();
+    in_hand.unwrap_or_else(PoisonError::into_inner)
 }

@@ -79,7 +79,7 @@ pub(super) async fn write(
         )
         .await?;
     }
-    mark_failures(home, keys, &written.failed, &census.failed).await?;
+    mend_markers(home, keys, &written.failed, census).await?;
     let failed = written.failed.len();
     Ok(Counts {
         photos: 0,
@@ -88,16 +88,20 @@ pub(super) async fn write(
     })
 }
 
-/// A failed result whose marker is missing would be counted as a good one, and no retry would find it.
-async fn mark_failures(
+/// A failed result without a marker would be counted as a good one, and no retry would find it; a marker beside a good
+/// one, the other way round. Jobs that came twice leave such.
+async fn mend_markers(
     home: &Arc<dyn Store>,
     keys: &BatchKeys,
     failed: &RoaringBitmap,
-    marked: &RoaringBitmap,
+    census: &Census,
 ) -> Result<(), Trouble> {
-    for index in failed - marked {
+    for index in failed - &census.failed {
         let failure = FailureCode::GaveUp.failure("The photo's result says why it failed.");
         objects::write(home, &keys.failure(index.into()), &failure).await?;
+    }
+    for index in (&census.failed & &census.done) - failed {
+        home.delete(&keys.failure(index.into())).await?;
     }
     Ok(())
 }

@@ -5,6 +5,8 @@
 //! because they may be lost, an answer from memory that is some seconds old has the bucket looked at again behind it.
 
 mod rate;
+#[cfg(test)]
+mod tests;
 mod tracked;
 
 use std::collections::VecDeque;

@@ -30,7 +30,7 @@ use crate::coordinator;
 use crate::shared::Shared;
 
 /// By the paused clock: longer than any recovery takes.
-pub(super) const PATIENCE: Duration = Duration::from_secs(60 * 60);
+pub(super) const PATIENCE: Duration = Duration::from_secs(30 * 60);
 
 /// tokio's clock as the time of day.
 #[derive(Debug)]
@@ -194,7 +194,7 @@ impl Fleet {
             while self.home.head(&marker).await.unwrap().is_some()
                 || self.home.head(&keys.finished()).await.unwrap().is_none()
             {
-                tokio::time::sleep(Duration::from_millis(50)).await;
+                tokio::time::sleep(Duration::from_millis(200)).await;
             }
         };
         tokio::time::timeout(PATIENCE, end).await.expect("the batch ends");
