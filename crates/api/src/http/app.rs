@@ -1,7 +1,7 @@
 //! What every handler has at hand.
 
 use std::collections::HashSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use axum::extract::State;
 use fleet::ids::{BatchId, Tenant};
@@ -35,10 +35,13 @@ impl InFlight {
     /// `None` when the batch is in flight already; otherwise it is until the guard goes.
     pub(crate) fn enter(&self, tenant: &Tenant, batch: BatchId) -> Option<InFlightGuard<'_>> {
         let entry = (tenant.clone(), batch);
-        let mut batches = self.batches.lock().unwrap_or_else(PoisonError::into_inner);
-        batches
-            .insert(entry.clone())
-            .then_some(InFlightGuard { of: self, entry })
+        let is_first = self.lock().insert(entry.clone());
+        // Lazily: a guard that is made and dropped would end the other's flight.
+        is_first.then(|| InFlightGuard { of: self, entry })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashSet<(Tenant, BatchId)>> {
+        self.batches.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -51,8 +54,7 @@ pub(crate) struct InFlightGuard<'a> {
 
 impl Drop for InFlightGuard<'_> {
     fn drop(&mut self) {
-        let mut batches = self.of.batches.lock().unwrap_or_else(PoisonError::into_inner);
-        batches.remove(&self.entry);
+        self.of.lock().remove(&self.entry);
     }
 }
 
