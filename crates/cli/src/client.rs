@@ -17,6 +17,7 @@ use std::str::FromStr;
 use fleet::api::BatchPage;
 use fleet::ids::BatchId;
 
+pub(crate) use self::http::Refusal;
 use self::http::{Client, Patience};
 use crate::exit::Fatal;
 
@@ -110,6 +111,21 @@ impl Named {
     }
 }
 
+/// The name that a photo's file had: an uploaded one's key is `…/photos/<index>-<name>`.
+fn photo_name(key: &str) -> &str {
+    let (folder, name) = key.rsplit_once('/').unwrap_or(("", key));
+    match name.split_once('-') {
+        Some((index, name))
+            if folder.ends_with("/photos")
+                && index.len() == 8
+                && index.bytes().all(|b| b.is_ascii_digit()) =>
+        {
+            name
+        }
+        _ => name,
+    }
+}
+
 /// `text` as a part of a URL's query.
 fn in_query(text: &str) -> impl std::fmt::Display + '_ {
     percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC)
@@ -118,6 +134,17 @@ fn in_query(text: &str) -> impl std::fmt::Display + '_ {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn photos_are_called_as_their_files_were() {
+        for (key, name) in [
+            ("local/batches/B/photos/00000017-DSC-0412.JPG", "DSC-0412.JPG"),
+            ("2026/day-1/00000017-a.jpg", "00000017-a.jpg"),
+            ("a.jpg", "a.jpg"),
+        ] {
+            assert_eq!(photo_name(key), name);
+        }
+    }
 
     #[test]
     fn batches_are_named_by_id_or_as_the_last_one() {

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::process::ExitCode;
 
+use crate::client::Refusal;
+
 /// Shown at the end of `pitchfleet --help`.
 pub(crate) const HELP: &str = "\
 Exit codes:
@@ -98,9 +100,10 @@ impl fmt::Display for Fatal {
 
 impl std::error::Error for Fatal {}
 
-/// The exit code of an error: that of the outermost [`Fatal`] in it, else 70.
+/// The exit code of an error: that of the outermost [`Fatal`] or [`Refusal`] in it, else 70.
 pub(crate) fn code_of(error: &anyhow::Error) -> ExitCode {
-    let fault = error.downcast_ref::<Fatal>().map(|fatal| fatal.fault);
+    let fatal = error.downcast_ref::<Fatal>().map(|fatal| fatal.fault);
+    let fault = fatal.or_else(|| error.downcast_ref::<Refusal>().map(Refusal::fault));
     ExitCode::from(match fault {
         Some(Fault::Usage) => 2,
         Some(Fault::SetUp) => 3,

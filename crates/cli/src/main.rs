@@ -14,6 +14,7 @@ mod memory_report;
 mod models;
 mod out_dir;
 mod path_key;
+mod roles;
 mod samples;
 mod settings;
 mod sources;
@@ -43,6 +44,10 @@ enum Command {
     Cancel(client::batches::CancelArgs),
     Retry(client::batches::RetryArgs),
     Workers(client::workers::Args),
+    Up(roles::up::Args),
+    Api(roles::api::Args),
+    Worker(roles::worker::Args),
+    Token(roles::token::Args),
     Config(settings::command::Args),
     Models(models::Args),
     MemoryReport(memory_report::Args),
@@ -64,6 +69,10 @@ fn main() -> ExitCode {
         Command::Cancel(args) => client::batches::cancel(&args),
         Command::Retry(args) => client::batches::retry(&args),
         Command::Workers(args) => client::workers::run(&args),
+        Command::Up(args) => roles::up::run(&args),
+        Command::Api(args) => roles::api::run(&args),
+        Command::Worker(args) => roles::worker::run(&args),
+        Command::Token(args) => roles::token::run(&args),
         Command::Config(args) => settings::command::run(&args),
         Command::Models(args) => models::run(&args),
         Command::MemoryReport(args) => memory_report::run(&args),

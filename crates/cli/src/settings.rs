@@ -12,6 +12,7 @@ mod values;
 use std::path::PathBuf;
 
 use engine::{Device, PrecisionChoice};
+use fleet::ids::Tenant;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use values::{Grace, Secret, Span};
@@ -149,6 +150,7 @@ pub(crate) struct Store {
     pub(crate) secret_key: Option<Secret>,
     pub(crate) prefix: Option<String>,
     pub(crate) attempts: u32,
+    pub(crate) stall_timeout: Span,
 }
 
 impl Default for Store {
@@ -163,7 +165,8 @@ impl Default for Store {
             access_key: None,
             secret_key: None,
             prefix: None,
-            attempts: 4,
+            attempts: 3,
+            stall_timeout: Span::from_secs(30),
         }
     }
 }
@@ -173,6 +176,8 @@ impl Default for Store {
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Source {
     pub(crate) bucket: String,
+    pub(crate) prefix: String,
+    pub(crate) tenants: Vec<Tenant>,
     pub(crate) folder: Option<PathBuf>,
     pub(crate) endpoint: Option<String>,
     pub(crate) region: Option<String>,
@@ -187,6 +192,15 @@ pub(crate) struct Source {
 pub(crate) struct Api {
     pub(crate) listen: String,
     pub(crate) tokens: Option<PathBuf>,
+    pub(crate) public_url: Option<String>,
+    pub(crate) photos_per_batch: u64,
+    pub(crate) megabytes_per_photo: u64,
+    pub(crate) requests_per_second: u32,
+    pub(crate) burst: u32,
+    pub(crate) request_time: Span,
+    pub(crate) analyze_time: Span,
+    pub(crate) drain_time: Span,
+    pub(crate) webhook_hosts: Vec<String>,
 }
 
 impl Default for Api {
@@ -194,6 +208,15 @@ impl Default for Api {
         Self {
             listen: "127.0.0.1:8080".to_owned(),
             tokens: None,
+            public_url: None,
+            photos_per_batch: 100_000,
+            megabytes_per_photo: 64,
+            requests_per_second: 100,
+            burst: 500,
+            request_time: Span::from_secs(30),
+            analyze_time: Span::from_secs(30),
+            drain_time: Span::from_secs(25),
+            webhook_hosts: Vec::new(),
         }
     }
 }
@@ -207,9 +230,12 @@ pub(crate) struct Worker {
     pub(crate) allow_cpu_fallback: bool,
     pub(crate) lanes: Option<std::num::NonZeroUsize>,
     pub(crate) photo_deadline: Span,
-    pub(crate) prefetch: Option<u16>,
+    pub(crate) ahead: Option<usize>,
     pub(crate) unload_grace: Grace,
     pub(crate) preload: bool,
+    pub(crate) spool: Option<PathBuf>,
+    pub(crate) drain_time: Span,
+    pub(crate) transfer_deadline: Span,
 }
 
 impl Default for Worker {
@@ -220,9 +246,12 @@ impl Default for Worker {
             allow_cpu_fallback: false,
             lanes: None,
             photo_deadline: Span::from_secs(60),
-            prefetch: None,
+            ahead: None,
             unload_grace: Grace::After(Span::from_secs(30)),
             preload: false,
+            spool: None,
+            drain_time: Span::from_secs(20),
+            transfer_deadline: Span::from_secs(120),
         }
     }
 }

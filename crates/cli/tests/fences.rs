@@ -32,7 +32,12 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("report", &["pitch", "fleet"]),
     ("api", &["pitch", "fleet", "queue", "store", "report"]),
     ("worker", &["pitch", "fleet", "engine", "queue", "store"]),
-    ("cli", &["pitch", "fleet", "engine", "report"]),
+    (
+        "cli",
+        &[
+            "pitch", "fleet", "engine", "report", "queue", "store", "worker", "api",
+        ],
+    ),
 ];
 
 /// Crates that stay free of runtimes, so that they can be tested without one.

@@ -4,21 +4,21 @@ use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use report::ExportFormat;
 use tempfile::NamedTempFile;
 
 use super::http::Patience;
-use super::{Named, ServerArgs, in_query};
+use super::{Named, ServerArgs};
 use crate::exit::{Ending, Fatal};
 
 const EXAMPLES: &str = "\
 Examples:
-  pitchfleet export last report.html              into report.html here
-  pitchfleet export last results.parquet -o day-1.parquet
-  pitchfleet export last summary.csv -o -         to standard output
+  pitchfleet export last html                     into report.html here
+  pitchfleet export last parquet -o day-1.parquet
+  pitchfleet export last csv -o -                 to standard output
   duckdb -c \"select class, count(*) from 'day-1.parquet' group by class\"
 
-Formats: report.html, verdict.json, summary.csv, results.ndjson, results.parquet, coco.json.
-While a batch runs some of them hold what is done so far.";
+While a batch runs, a document holds what is done so far.";
 
 /// Fetch a document of a batch.
 #[derive(clap::Args)]
@@ -27,10 +27,11 @@ pub(crate) struct Args {
     /// Its id, or `last`
     #[arg(value_name = "BATCH")]
     batch: Named,
-    /// Name of the document
+    /// ndjson, csv, parquet, coco, verdict or html
     #[arg(value_name = "FORMAT")]
-    format: String,
-    /// File to write, `-` for standard output [default: the name of the document]
+    format: ExportFormat,
+    /// File to write, `-` for standard output [default: the document's own
+    /// name, such as results.parquet]
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
     #[command(flatten)]
@@ -40,12 +41,15 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> anyhow::Result<Ending> {
     let client = args.server.client()?;
     let batch = args.batch.find(&client)?;
-    let path = format!("/v1/batches/{batch}/export/{}", in_path(&args.format));
+    let path = format!("/v1/batches/{batch}/export/{}", args.format);
     let response = client.open(&path, &[], Patience::Short)?;
     let mut content = response.into_body().into_with_config().limit(u64::MAX).reader();
     let broken =
         |error: io::Error| Fatal::server(format!("the document broke off: {error}; nothing was written"));
-    let output = args.output.clone().unwrap_or_else(|| PathBuf::from(&args.format));
+    let output = args
+        .output
+        .clone()
+        .unwrap_or_else(|| PathBuf::from(args.format.file_name()));
     if output == Path::new("-") {
         io::copy(&mut content, &mut io::stdout().lock()).map_err(broken)?;
         return Ok(Ending::Done);
@@ -76,12 +80,4 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Ending> {
 fn readable(file: &fs::File) -> io::Result<()> {
     use std::os::unix::fs::PermissionsExt;
     file.set_permissions(fs::Permissions::from_mode(0o644))
-}
-
-fn in_path(format: &str) -> String {
-    in_query(format)
-        .to_string()
-        .replace("%2E", ".")
-        .replace("%5F", "_")
-        .replace("%2D", "-")
 }

@@ -7,20 +7,16 @@ use std::time::{Duration, Instant};
 
 use fleet::api::BatchStatus;
 use fleet::batch::BatchState;
-use fleet::event::Event;
 use fleet::ids::BatchId;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::http::{Client, Patience, Refusal};
-use super::server_sent::{Message, Messages};
+use super::server_sent::Messages;
 use crate::duration::clock;
 use crate::interrupt::Interrupt;
 
-/// The state is asked for at most this often, however much is said.
-const SOON: Duration = Duration::from_secs(1);
-
-/// And at least this often, in case nothing is said.
-const LATER: Duration = Duration::from_secs(5);
+/// After so long a silence the state is asked for: events are for liveness, and may be lost.
+const SILENCE: Duration = Duration::from_secs(5);
 
 /// How often a signal is looked for.
 const TICK: Duration = Duration::from_millis(100);
@@ -37,8 +33,10 @@ pub(super) enum Followed {
 }
 
 enum News {
-    Said(Message),
-    Status(Box<Result<BatchStatus, Refusal>>),
+    /// The server told it by itself.
+    Said(Box<BatchStatus>),
+    /// The server was asked.
+    Answer(Box<Result<BatchStatus, Refusal>>),
 }
 
 /// Shows how far `batch` is, until it is in a final state.
@@ -64,35 +62,28 @@ fn watch(
     display: &Display,
 ) -> Result<Followed, Refusal> {
     let mut asking = ask.send(()).is_ok();
-    let mut answered = Instant::now();
-    let mut stale = false;
+    let mut heard = Instant::now();
     loop {
         if interrupt.asked() {
             return Ok(Followed::Interrupted);
         }
-        match told.recv_timeout(TICK) {
-            Ok(News::Status(status)) => {
-                let status = (*status)?;
-                (asking, stale, answered) = (false, false, Instant::now());
-                display.show(&status);
-                if status.state.is_final() {
-                    return Ok(Followed::Done(Box::new(status)));
-                }
+        let status = match told.recv_timeout(TICK) {
+            Ok(News::Said(status)) => Some(status),
+            Ok(News::Answer(answer)) => {
+                asking = false;
+                Some(Box::new((*answer)?))
             }
-            Ok(News::Said(message)) => {
-                stale = true;
-                if let Ok(status) = serde_json::from_str::<BatchStatus>(&message.data) {
-                    display.show(&status);
-                } else if let Ok(Event::Batch { .. }) = serde_json::from_str(&message.data) {
-                    // Another state is worth asking at once.
-                    answered = answered.checked_sub(SOON).unwrap_or(answered);
-                }
-            }
-            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Timeout) => None,
             Err(RecvTimeoutError::Disconnected) => return Ok(Followed::Interrupted),
+        };
+        if let Some(status) = status {
+            heard = Instant::now();
+            display.show(&status);
+            if status.state.is_final() {
+                return Ok(Followed::Done(status));
+            }
         }
-        let wait = if stale { SOON } else { LATER };
-        if !asking && answered.elapsed() >= wait {
+        if !asking && heard.elapsed() >= SILENCE {
             asking = ask.send(()).is_ok();
         }
     }
@@ -104,7 +95,7 @@ fn answer(client: Client, batch: BatchId, asked: Receiver<()>, news: Sender<News
         let path = format!("/v1/batches/{batch}");
         while asked.recv().is_ok() {
             let status = client.get(&path, Patience::Long);
-            if news.send(News::Status(Box::new(status))).is_err() {
+            if news.send(News::Answer(Box::new(status))).is_err() {
                 break;
             }
         }
@@ -131,7 +122,10 @@ fn listen(client: Client, batch: BatchId, news: Sender<News>) {
                 if message.id.is_some() {
                     last.clone_from(&message.id);
                 }
-                if news.send(News::Said(message)).is_err() {
+                let Ok(status) = serde_json::from_str(&message.data) else {
+                    continue; // A kind of event that is newer than this program.
+                };
+                if news.send(News::Said(status)).is_err() {
                     return;
                 }
             }

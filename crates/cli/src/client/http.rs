@@ -1,9 +1,10 @@
 //! Requests to the API, tried again where that can help, and their errors in words.
 
 use std::io::Read;
+use std::thread;
 use std::time::Duration;
 
-use backon::{BlockingRetryable, ExponentialBuilder};
+use backon::{BackoffBuilder, ExponentialBuilder};
 use fleet::api::Problem;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -11,7 +12,7 @@ use thiserror::Error;
 use ureq::http::{Method, Request, Response, StatusCode, Uri};
 use ureq::{Agent, Body, SendBody};
 
-use crate::exit::Fatal;
+use crate::exit::{Fatal, Fault};
 use crate::path_key::printable;
 
 /// Documents are small; photos and exports are streamed.
@@ -19,6 +20,9 @@ const LARGEST_DOCUMENT: u64 = 64 << 20;
 
 /// Longest silence of a server that still counts as working.
 const SILENCE: Duration = Duration::from_secs(60);
+
+/// Longest wait that a server may ask for between two tries.
+const LONGEST_WAIT: Duration = Duration::from_secs(10);
 
 /// How long to go on while the server is away.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +47,22 @@ impl Patience {
                 .with_max_times(120),
         }
     }
+
+    /// Does it until it succeeds or there is no hope. Not `backon`'s own loop, which cannot heed a `Retry-After` in
+    /// blocking code.
+    fn retried<T>(self, mut ask: impl FnMut() -> Result<T, Refusal>) -> Result<T, Refusal> {
+        let mut delays = self.backoff().build();
+        loop {
+            let refusal = match ask() {
+                Err(refusal) if refusal.is_transient() => refusal,
+                ended => return ended,
+            };
+            match refusal.wait(delays.next()) {
+                Some(delay) => thread::sleep(delay),
+                None => return Err(refusal),
+            }
+        }
+    }
 }
 
 /// Why a request was not answered as it was meant to.
@@ -60,8 +80,13 @@ pub(crate) enum Refusal {
         why: String,
     },
     /// The server said no, and why.
-    #[error("{}", words(.0))]
-    Problem(Box<Problem>),
+    #[error("{}", words(.problem))]
+    Problem {
+        /// Its words.
+        problem: Box<Problem>,
+        /// How long it wants to be left alone.
+        after: Option<Duration>,
+    },
     /// Whatever answered is no pitchfleet server.
     #[error(
         "what answers at {server} is no pitchfleet server, or a proxy in front of one ({status}): {text}"
@@ -101,21 +126,40 @@ impl Refusal {
     pub(crate) fn is_transient(&self) -> bool {
         match self {
             Self::Unreachable { .. } => true,
-            Self::Problem(problem) => problem.retryable || problem.status == 429,
+            Self::Problem { problem, .. } => problem.retryable || problem.status == 429,
             Self::Foreign { status, .. } => matches!(status.as_u16(), 429 | 502..=504),
         }
     }
 }
 
-impl From<Refusal> for Fatal {
-    fn from(refusal: Refusal) -> Self {
-        match &refusal {
-            // A request that cannot be granted as it stands: the command line is at fault.
-            Refusal::Problem(problem)
+impl Refusal {
+    /// Whose fault it is: that of a request which cannot be granted as it stands is the command line's.
+    pub(crate) fn fault(&self) -> Fault {
+        match self {
+            Self::Problem { problem, .. }
                 if matches!(problem.status, 400 | 404 | 405 | 409 | 410 | 413 | 422) =>
             {
-                Self::usage(refusal.to_string())
+                Fault::Usage
             }
+            _ => Fault::Server,
+        }
+    }
+
+    /// When to try again: what the server says, within reason, rather than what we would have.
+    fn wait(&self, ours: Option<Duration>) -> Option<Duration> {
+        let theirs = match self {
+            Self::Problem { after, .. } => *after,
+            _ => None,
+        };
+        let ours = ours?;
+        Some(theirs.map_or(ours, |theirs| theirs.max(ours).min(LONGEST_WAIT)))
+    }
+}
+
+impl From<Refusal> for Fatal {
+    fn from(refusal: Refusal) -> Self {
+        match refusal.fault() {
+            Fault::Usage => Self::usage(refusal.to_string()),
             _ => Self::server(refusal.to_string()),
         }
     }
@@ -186,11 +230,10 @@ impl Client {
     /// # Errors
     /// See [`Refusal`].
     pub(crate) fn get<T: DeserializeOwned>(&self, path: &str, patience: Patience) -> Result<T, Refusal> {
-        let asked = || {
+        patience.retried(|| {
             let response = self.send(Method::GET, path, &[], None)?;
             self.document(response)
-        };
-        asked.retry(patience.backoff()).when(Refusal::is_transient).call()
+        })
     }
 
     /// Sends `body` to `path`. Every request of this API may be sent again when its answer was lost; a batch needs an
@@ -213,11 +256,10 @@ impl Client {
         if !body.is_empty() {
             headers.push(("content-type", "application/json"));
         }
-        let asked = || {
+        patience.retried(|| {
             let response = self.send(Method::POST, path, &headers, Some(&body))?;
             self.document(response)
-        };
-        asked.retry(patience.backoff()).when(Refusal::is_transient).call()
+        })
     }
 
     /// Starts to read what is at `path`, whatever it is.
@@ -230,8 +272,7 @@ impl Client {
         headers: &[(&str, &str)],
         patience: Patience,
     ) -> Result<Response<Body>, Refusal> {
-        let asked = || self.send(Method::GET, path, headers, None);
-        asked.retry(patience.backoff()).when(Refusal::is_transient).call()
+        patience.retried(|| self.send(Method::GET, path, headers, None))
     }
 
     /// PUTs `size` bytes once to `url`, which may be one of the server's own paths.
@@ -315,10 +356,16 @@ impl Client {
         if status.is_success() {
             return Ok(response);
         }
+        let after = response.headers().get("retry-after");
+        let after = after.and_then(|seconds| seconds.to_str().ok()?.parse().ok());
+        let after = after.map(Duration::from_secs);
         let text = response.body_mut().with_config().limit(1 << 20).read_to_string();
         let text = text.unwrap_or_default();
         Err(match serde_json::from_str::<Problem>(&text) {
-            Ok(problem) => Refusal::Problem(Box::new(problem)),
+            Ok(problem) => Refusal::Problem {
+                problem: Box::new(problem),
+                after,
+            },
             Err(_) => self.foreign(status, &text),
         })
     }
@@ -447,11 +494,17 @@ mod tests {
             }],
             request_id: Some("r".into()),
         };
-        let refusal = Refusal::Problem(Box::new(problem));
+        let refusal = Refusal::Problem {
+            problem: Box::new(problem),
+            after: Some(Duration::from_secs(7)),
+        };
         assert_eq!(
             refusal.to_string(),
             "two fields are wrong\n  /name: too\u{fffd}long"
         );
         assert!(!refusal.is_transient());
+        let second = Duration::from_secs(1);
+        assert_eq!(refusal.wait(Some(second)), Some(7 * second));
+        assert_eq!(refusal.wait(None), None, "the tries are used up");
     }
 }

@@ -10,7 +10,7 @@ use pitch::analysis::PitchClass;
 use report::SummaryCsv;
 
 use super::http::{Client, Patience};
-use super::{Named, ServerArgs, in_query};
+use super::{Named, ServerArgs, in_query, photo_name};
 use crate::exit::Ending;
 use crate::path_key::printable;
 use crate::table;
@@ -157,7 +157,7 @@ impl Args {
 fn row(result: &PhotoResult) -> Vec<String> {
     let mut row = vec![
         result.index.to_string(),
-        printable(result.photo.key.rsplit('/').next().unwrap_or_default()),
+        printable(photo_name(&result.photo.key)),
         printable(result.group.as_deref().unwrap_or_default()),
     ];
     match (&result.classification, &result.surface, &result.failure) {

@@ -140,7 +140,9 @@ impl Args {
 
 fn create(client: &Client, request: &NewBatch, key: &str) -> Result<BatchStatus, Fatal> {
     let headers = [("idempotency-key", key)];
-    Ok(client.post("/v1/batches", Some(request), &headers, Patience::Short)?)
+    let made: BatchStatus = client.post("/v1/batches", Some(request), &headers, Patience::Short)?;
+    // A key that was used before is answered as it was then; the batch may be further by now.
+    Ok(client.get(&format!("/v1/batches/{}", made.id), Patience::Short)?)
 }
 
 enum Submitted {

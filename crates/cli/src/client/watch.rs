@@ -5,10 +5,11 @@ use std::io::{self, Write};
 use fleet::api::{BatchStatus, ResultPage};
 use fleet::batch::BatchState;
 use pitch::verdict::Verdict;
+use report::ExportFormat;
 
 use super::follow::{Followed, follow};
 use super::http::{Client, Patience};
-use super::{Named, ServerArgs};
+use super::{Named, ServerArgs, photo_name};
 use crate::exit::Ending;
 use crate::interrupt::Interrupt;
 use crate::path_key::printable;
@@ -64,10 +65,17 @@ pub(super) fn tell(client: &Client, status: &BatchStatus, fail_on_error: bool) -
             printable(&reason.code)
         );
     }
-    if status.exports.iter().any(|format| format == "verdict.json") {
-        let verdict: Verdict =
-            client.get(&format!("/v1/batches/{id}/export/verdict.json"), Patience::Short)?;
-        writeln!(out, "{}", verdict_table::of(&verdict))?;
+    if status
+        .exports
+        .iter()
+        .any(|format| format == ExportFormat::Verdict.name())
+    {
+        let path = format!("/v1/batches/{id}/export/{}", ExportFormat::Verdict);
+        match client.get::<Verdict>(&path, Patience::Short) {
+            Ok(verdict) => writeln!(out, "{}", verdict_table::of(&verdict))?,
+            // The batch is as it is, whether its verdict can be shown or not.
+            Err(refusal) => eprintln!("pitchfleet: the verdict cannot be shown: {refusal}"),
+        }
     }
     if counts.failed > 0 {
         let path = format!("/v1/batches/{id}/results?failed=true&limit={LISTED_FAILURES}");
@@ -76,7 +84,7 @@ pub(super) fn tell(client: &Client, status: &BatchStatus, fail_on_error: bool) -
         for result in &page.results {
             if let Some(failure) = &result.failure {
                 rows.add_row([
-                    printable(result.photo.key.rsplit('/').next().unwrap_or_default()),
+                    printable(photo_name(&result.photo.key)),
                     failure.code.clone(),
                     printable(&failure.message),
                 ]);
@@ -99,7 +107,7 @@ pub(super) fn tell(client: &Client, status: &BatchStatus, fail_on_error: bool) -
     };
     writeln!(out, "photos   {} analysed{failed}{left}", counts.ok)?;
     if status.state == BatchState::Completed {
-        writeln!(out, "report   pitchfleet export {id} report.html")?;
+        writeln!(out, "report   pitchfleet export {id} html")?;
     }
     Ok(match status.state {
         BatchState::Completed if fail_on_error && counts.failed > 0 => Ending::Faults,

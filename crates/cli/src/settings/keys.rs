@@ -19,7 +19,6 @@ pub(super) enum Kind {
     /// As [`Plain`](Self::Plain), may be read from a file that `…_FILE` names, and is never shown.
     Secret,
     /// Entries separated by commas.
-    #[expect(dead_code, reason = "the roles' lists are to come")]
     List,
 }
 
@@ -102,6 +101,8 @@ pub(super) const SECTIONS: &[(&str, &str)] = &[
 /// Of a `[[sources]]` table, for those that are known by name.
 pub(super) const SOURCE_KEYS: &[&str] = &[
     "bucket",
+    "prefix",
+    "tenants",
     "folder",
     "endpoint",
     "region",
@@ -113,12 +114,14 @@ pub(super) const SOURCE_KEYS: &[&str] = &[
 /// The example's text about `[[sources]]`.
 pub(super) const SOURCES_TEXT: &str = "\
 Buckets that batches may take photos from, by the name that clients use (`pitchfleet submit s3://NAME/PREFIX`).
-`folder` is a folder on this machine instead; endpoint, region, path_style, access_key and secret_key are
-those of [store] where they are absent. No other bucket is read.
+`prefix` opens a part of it only, `tenants` opens it to those only. `folder` is a folder on this machine instead;
+endpoint, region, path_style, access_key and secret_key are those of [store] where they are absent. No other bucket
+is read.
 As a variable: PITCHFLEET_SOURCES='[{ bucket = \"match-photos\" }]'";
 
 /// An example of it.
-pub(super) const SOURCES_EXAMPLE: &str = "[[sources]]\nbucket = \"match-photos\"";
+pub(super) const SOURCES_EXAMPLE: &str =
+    "[[sources]]\nbucket = \"match-photos\"\nprefix = \"2026/\"\ntenants = [\"mcc\"]";
 
 pub(super) const KEYS: &[Key] = &[
     secret(
@@ -198,8 +201,14 @@ pub(super) const KEYS: &[Key] = &[
     plain(
         "store",
         "attempts",
-        Default("4"),
+        Default("3"),
         "How often a request to the bucket is tried in all.",
+    ),
+    plain(
+        "store",
+        "stall_timeout",
+        Default("\"30s\""),
+        "An answer that takes longer, or a transfer that stands still for so long, has failed.",
     ),
     plain(
         "api",
@@ -214,10 +223,65 @@ pub(super) const KEYS: &[Key] = &[
         "Who may do what; `pitchfleet token create` adds to it. Absent: whoever reaches the port may do everything.",
     ),
     plain(
+        "api",
+        "public_url",
+        Such("\"https://pitch.example.org\""),
+        "What clients reach the API by, where it is not the `Host` that they send.",
+    ),
+    plain(
+        "api",
+        "photos_per_batch",
+        Default("100000"),
+        "Photos of one batch, at most.",
+    ),
+    plain(
+        "api",
+        "megabytes_per_photo",
+        Default("64"),
+        "Size of one uploaded photo in units of 1,048,576 bytes, at most.",
+    ),
+    plain(
+        "api",
+        "requests_per_second",
+        Default("100"),
+        "Requests that one token may send in the long run.",
+    ),
+    plain(
+        "api",
+        "burst",
+        Default("500"),
+        "Requests that one token may send at once after a pause.",
+    ),
+    plain(
+        "api",
+        "request_time",
+        Default("\"30s\""),
+        "Longest time until a request that transfers nothing is answered.",
+    ),
+    plain(
+        "api",
+        "analyze_time",
+        Default("\"30s\""),
+        "How long a request for one photo waits for its result before it is told where that will be.",
+    ),
+    plain(
+        "api",
+        "drain_time",
+        Default("\"25s\""),
+        "How long requests in flight may take when the API is asked to stop.",
+    ),
+    Key {
+        section: "api",
+        name: "webhook_hosts",
+        kind: Kind::List,
+        value: Default("[]"),
+        text: "Hosts that may be told when a batch is finished; the variable has commas between them.",
+    },
+    plain(
         "worker",
         "name",
         Such("\"ground-3\""),
-        "What the fleet calls this worker; absent: host name and a random part.",
+        "What the fleet calls this worker, unique in it; absent: host name and process id.",
     ),
     plain(
         "worker",
@@ -245,9 +309,9 @@ pub(super) const KEYS: &[Key] = &[
     ),
     plain(
         "worker",
-        "prefetch",
-        Such("8"),
-        "Photos in hand at a time; absent: enough to keep the lanes busy.",
+        "ahead",
+        Such("4"),
+        "Photos in hand beyond those with the models, being fetched or stored; absent: enough for the lanes.",
     ),
     plain(
         "worker",
@@ -260,6 +324,24 @@ pub(super) const KEYS: &[Key] = &[
         "preload",
         Default("false"),
         "Load the models at the start rather than for the first photo.",
+    ),
+    plain(
+        "worker",
+        "spool",
+        Such("\"/var/tmp\""),
+        "Folder for photos on their way to the models, in files without names; absent: the system's temporary one.",
+    ),
+    plain(
+        "worker",
+        "drain_time",
+        Default("\"20s\""),
+        "How long photos that are with the models may take when the worker is asked to stop.",
+    ),
+    plain(
+        "worker",
+        "transfer_deadline",
+        Default("\"2m\""),
+        "Longest time for fetching one photo, and for storing its results.",
     ),
     plain(
         "models",

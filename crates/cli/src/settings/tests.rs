@@ -62,7 +62,7 @@ fn every_key_of_the_example_is_understood() {
     let text = uncommented(false).replace("folder = ", "# folder = ");
     let settings = read(&text, &[]).unwrap();
     assert_eq!(settings.broker.prefix, "pitchfleet");
-    assert_eq!(settings.worker.prefetch, Some(8));
+    assert_eq!(settings.worker.ahead, Some(4));
 }
 
 #[test]
@@ -88,24 +88,26 @@ fn the_list_of_keys_is_that_of_the_settings() {
 #[test]
 fn variables_win_over_the_file_and_text_stays_text() {
     let settings = read(
-        "[worker]\nprefetch = 3\nunload_grace = \"1m\"\n[store]\nbucket = \"a\"\n",
+        "[worker]\nahead = 3\nunload_grace = \"1m\"\n[store]\nbucket = \"a\"\n",
         &[
-            ("PITCHFLEET_WORKER_PREFETCH", "5"),
+            ("PITCHFLEET_WORKER_AHEAD", "5"),
             ("PITCHFLEET_WORKER_PRELOAD", "true"),
             ("PITCHFLEET_WORKER_UNLOAD_GRACE", "never"),
             ("PITCHFLEET_STORE_ACCESS_KEY", "0012"),
             ("PITCHFLEET_STORE_SECRET_KEY", "true"),
             ("PITCHFLEET_SOURCES", "[{ bucket = \"photos\" }]"),
+            ("PITCHFLEET_API_WEBHOOK_HOSTS", "a.example, b.example,"),
         ],
     )
     .unwrap();
-    assert_eq!(settings.worker.prefetch, Some(5));
+    assert_eq!(settings.worker.ahead, Some(5));
     assert!(settings.worker.preload);
     assert_eq!(settings.worker.unload_grace, Grace::Never);
     assert_eq!(settings.store.access_key.unwrap().reveal(), "0012");
     assert_eq!(settings.store.secret_key.unwrap().reveal(), "true");
     assert_eq!(settings.store.bucket.as_deref(), Some("a"));
     assert_eq!(settings.sources[0].bucket, "photos");
+    assert_eq!(settings.api.webhook_hosts, ["a.example", "b.example"]);
 }
 
 #[test]
@@ -158,12 +160,12 @@ fn what_has_no_meaning_is_refused_with_what_was_meant() {
 #[test]
 fn what_cannot_be_is_refused_with_its_place() {
     for (text, variables, expected) in [
-        ("[worker]\nprefetch = \"many\"", &[][..], "pitchfleet.toml"),
-        ("[worker]\nprefetch = \"many\"", &[], "worker.prefetch"),
+        ("[worker]\nahead = \"many\"", &[][..], "pitchfleet.toml"),
+        ("[worker]\nahead = \"many\"", &[], "worker.ahead"),
         (
             "",
-            &[("PITCHFLEET_WORKER_PREFETCH", "many")],
-            "PITCHFLEET_WORKER_PREFETCH",
+            &[("PITCHFLEET_WORKER_AHEAD", "many")],
+            "PITCHFLEET_WORKER_AHEAD",
         ),
         (
             "[worker]\nunload_grace = \"soon\"",

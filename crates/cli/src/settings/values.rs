@@ -18,7 +18,6 @@ pub(crate) struct Secret(String);
 
 impl Secret {
     /// The text itself, for whoever authenticates with it.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the roles are to come"))]
     pub(crate) fn reveal(&self) -> &str {
         &self.0
     }
@@ -103,7 +102,6 @@ pub(crate) enum Grace {
 
 impl Grace {
     /// `None` is for ever.
-    #[expect(dead_code, reason = "the roles are to come")]
     pub(crate) fn duration(self) -> Option<Duration> {
         match self {
             Self::After(Span(duration)) => Some(duration),

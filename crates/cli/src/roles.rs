@@ -1,0 +1,27 @@
+//! The commands that run until they are told to stop: `up`, `api`, `worker`; and `token`, which makes keys for them.
+//!
+//! Each role is put together here, from the settings and the adapters that they name; nowhere else are adapters named.
+
+pub(crate) mod api;
+mod log;
+mod parts;
+mod shutdown;
+pub(crate) mod token;
+pub(crate) mod up;
+pub(crate) mod worker;
+
+use crate::exit::Fatal;
+use crate::settings::{Loaded, SettingsArgs};
+
+/// What every role does first.
+///
+/// # Errors
+/// When the settings cannot be used.
+fn begin(args: &SettingsArgs) -> Result<Loaded, Fatal> {
+    let loaded = args.load()?;
+    log::init()?;
+    for doubt in &loaded.doubts {
+        tracing::warn!("{doubt}");
+    }
+    Ok(loaded)
+}

@@ -1,0 +1,120 @@
+//! `pitchfleet api`: the HTTP side, and the coordinator behind it.
+
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::sync::Arc;
+
+use ::api::{Api, ApiConfig, Shared, coordinator};
+use anyhow::Context;
+use queue::Queue;
+use store::Buckets;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use super::{begin, parts, shutdown};
+use crate::exit::{Ending, Fatal};
+use crate::settings::{Settings, SettingsArgs};
+
+const EXAMPLES: &str = "\
+Examples:
+  pitchfleet api                                       as pitchfleet.toml and the variables say
+  pitchfleet api --listen 0.0.0.0:8080                 for other machines: needs tokens (`pitchfleet token create`)
+
+Several may run beside one another. SIGTERM or Ctrl-C: requests in flight are finished. Again: it ends at once; a
+batch in its hands is taken up by another, or by itself when it is back.";
+
+/// Run the HTTP API and the coordinator of a fleet: RabbitMQ and a bucket.
+#[derive(clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Args {
+    /// Address and port to listen on
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Option<String>,
+    #[command(flatten)]
+    settings: SettingsArgs,
+}
+
+pub(crate) fn run(args: &Args) -> anyhow::Result<Ending> {
+    let mut settings = begin(&args.settings)?.settings;
+    if let Some(listen) = &args.listen {
+        settings.api.listen.clone_from(listen);
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .context("no runtime can be started")?;
+    runtime.block_on(serve(&settings))
+}
+
+async fn serve(settings: &Settings) -> anyhow::Result<Ending> {
+    let mut config = parts::api_config(settings)?;
+    // Where no models lie beside it, the workers say which ones there are.
+    if settings.models.bundle.is_some() {
+        config.bundle = Some(parts::bundle_ref(&parts::bundle_folder(settings)?)?);
+    }
+    let buckets = parts::buckets(settings, None).await?;
+    let queue = parts::broker(settings, "api")?;
+    let listener = listen(&settings.api.listen).await?;
+    let token = shutdown::on_signal()?;
+    let ended = Server::new(config, buckets, Arc::clone(&queue))?
+        .run(listener, token)
+        .await;
+    queue.close().await;
+    ended.map(|()| Ending::Done)
+}
+
+/// API and coordinator, which share what they know of batches.
+pub(super) struct Server {
+    api: Api,
+    shared: Arc<Shared>,
+}
+
+impl Server {
+    /// # Errors
+    /// When the configuration cannot be served.
+    pub(super) fn new(config: ApiConfig, buckets: Buckets, queue: Arc<dyn Queue>) -> Result<Self, Fatal> {
+        let shared = Shared::new(buckets, queue, config);
+        let api = Api::new(Arc::clone(&shared)).map_err(|error| Fatal::set_up(error.to_string()))?;
+        Ok(Self { api, shared })
+    }
+
+    /// Serves until `token` is cancelled. When one of the two ends with an error, so does the other.
+    pub(super) async fn run(self, listener: TcpListener, token: CancellationToken) -> anyhow::Result<()> {
+        let address = listener.local_addr()?;
+        let serving = async {
+            let _rest = token.clone().drop_guard();
+            let served = self.api.serve(listener, token.clone()).await;
+            served.map_err(|error| Fatal::set_up(error.to_string()))
+        };
+        let coordinating = async {
+            let _rest = token.clone().drop_guard();
+            let coordinated = coordinator::run(Arc::clone(&self.shared), token.clone()).await;
+            coordinated.map_err(|error| Fatal::server(error.to_string()))
+        };
+        tracing::info!("listening on http://{address}");
+        let (served, coordinated) = tokio::join!(serving, coordinating);
+        served?;
+        coordinated?;
+        Ok(())
+    }
+}
+
+/// Begins to listen.
+///
+/// # Errors
+/// When `place` is no address, or is taken.
+pub(super) async fn listen(place: &str) -> Result<TcpListener, Fatal> {
+    let addresses: Vec<SocketAddr> = place
+        .to_socket_addrs()
+        .map_err(|error| {
+            Fatal::set_up(format!(
+                "api.listen: `{place}` is no address and port such as 127.0.0.1:8080: {error}"
+            ))
+        })?
+        .collect();
+    TcpListener::bind(addresses.as_slice()).await.map_err(|error| {
+        Fatal::set_up(format!(
+            "nothing can listen on {place}: {error}; choose another address with --listen"
+        ))
+    })
+}

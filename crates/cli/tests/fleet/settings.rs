@@ -1,0 +1,72 @@
+//! Settings as the executable takes them.
+
+use std::fs;
+
+use crate::ground::{Ground, stderr, stdout};
+
+#[test]
+fn an_unknown_key_is_refused_with_the_name_that_was_meant() {
+    let ground = Ground::new();
+    fs::write(
+        ground.home().join("pitchfleet.toml"),
+        "[api]\nlisen = \"127.0.0.1:1\"\n",
+    )
+    .unwrap();
+    for role in ["up", "api", "worker"] {
+        let output = ground.pitchfleet().arg(role).output().unwrap();
+        assert_eq!(output.status.code(), Some(3), "{output:?}");
+        assert!(
+            stderr(&output).contains("did you mean `api.listen`?"),
+            "{output:?}"
+        );
+    }
+}
+
+#[test]
+fn what_holds_is_shown_without_secrets() {
+    let ground = Ground::new();
+    let secret = ground.home().join("secret");
+    fs::write(&secret, "hunter2\n").unwrap();
+    let mut command = ground.pitchfleet();
+    command.args(["config", "--show"]).envs([
+        ("PITCHFLEET_BROKER_URL", "amqp://fleet:hunter2@rabbitmq"),
+        ("PITCHFLEET_STORE_ACCESS_KEY", "hunter2"),
+        ("PITCHFLEET_STORE_SECRET_KEY_FILE", secret.to_str().unwrap()),
+        ("PITCHFLEET_WORKER_UNLOAD_GRACE", "5m"),
+    ]);
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let shown = stdout(&output);
+    assert!(shown.contains("unload_grace = \"5m\""), "{shown}");
+    assert!(
+        !shown.contains("hunter2") && !stderr(&output).contains("hunter2"),
+        "{output:?}"
+    );
+}
+
+#[test]
+fn the_example_can_be_used_as_it_is() {
+    let ground = Ground::new();
+    let example = ground
+        .pitchfleet()
+        .args(["config", "--example"])
+        .output()
+        .unwrap();
+    fs::write(ground.home().join("pitchfleet.toml"), example.stdout).unwrap();
+    let checked = ground.pitchfleet().args(["config", "--check"]).output().unwrap();
+    assert!(checked.status.success(), "{checked:?}");
+    assert!(stdout(&checked).contains("pitchfleet.toml"), "{checked:?}");
+}
+
+#[test]
+fn a_role_that_lacks_its_servers_says_which() {
+    let ground = Ground::new();
+    let output = ground.pitchfleet().arg("worker").output().unwrap();
+    assert_eq!(output.status.code(), Some(3), "{output:?}");
+    assert!(stderr(&output).contains("store.bucket"), "{output:?}");
+    let mut command = ground.pitchfleet();
+    command.arg("api").env("PITCHFLEET_STORE_BUCKET", "b");
+    let output = command.output().unwrap();
+    assert_eq!(output.status.code(), Some(3), "{output:?}");
+    assert!(stderr(&output).contains("broker.url"), "{output:?}");
+}
