@@ -1,9 +1,10 @@
 //! `pitchfleet bench`: what `analyze` costs beyond the analysis itself.
 //!
 //! Two sides, in turn, on the same photos:
-//! - the parts alone: one lane, photos one after the other, the stages as the engine times them. Those are wall times;
-//!   they are multiplied by the share of that time in which the engine had a CPU, so that other work on the machine
-//!   does not count. The share is a little too low, for the engine waits for the photo's bytes: the parts come out
+//! - the parts: the stages as the engine times them, in as many lanes as the other side has, each with the next photo
+//!   waiting. Lanes that work at the same time share caches and memory and are slower for it, and that is no overhead of
+//!   `analyze`. Stage times are wall times; they are multiplied by the share of that time in which the lanes' threads had
+//!   a CPU, so that other work on the machine does not count. What a lane waits lowers the share: the parts come out
 //!   small rather than large, and the overhead large rather than small.
 //! - a whole `pitchfleet analyze` as a process of its own, its CPU time counted by the kernel with everything it
 //!   started: listing, reading, frames between the processes, hashing, JSON, the report, loading the models.
@@ -17,6 +18,7 @@ use std::time::Instant;
 use engine::{Engine, PhotoRequest, PhotoSource};
 use pitch::analysis::{Options, StageTiming};
 use serde::Serialize;
+use tokio::task::JoinSet;
 
 use crate::bundles;
 use crate::engine_args::EngineArgs;
@@ -153,36 +155,20 @@ impl Repeated {
 
 /// CPU milliseconds of the stages of every photo, summed, and how many were analysed.
 fn parts_alone(args: &Args, bundle: &Path, repeated: &Repeated) -> anyhow::Result<(StageTiming, u64)> {
-    let mut config = args.engine.config(bundle);
-    config.lanes = std::num::NonZeroUsize::new(1);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
     runtime.block_on(async {
-        let engine = Engine::new(config).map_err(Fatal::from)?;
-        engine.load().await.map_err(Fatal::from)?;
+        let engine = Engine::new(args.engine.config(bundle)).map_err(Fatal::from)?;
+        // Every lane builds its sessions and has its caches filled before anything counts.
+        let warm_up = engine.lanes() * 8;
+        stages(&engine, repeated.photos.iter().cycle().take(warm_up)).await?;
         let pid = engine.stats().pid.unwrap_or_default();
-        let before = cpu_of_process(pid)?;
+        let before = cpu_of_lanes(pid)?;
         let started = Instant::now();
-        let mut sum = StageTiming::default();
-        let mut analysed = 0;
-        for path in &repeated.photos {
-            let request = PhotoRequest {
-                source: PhotoSource::File(path.clone()),
-                options: Options::default(),
-            };
-            let Ok(done) = engine.analyse(request).await else {
-                continue;
-            };
-            let timing = done.analysis.timing;
-            sum.decode += timing.decode;
-            sum.detect += timing.detect;
-            sum.surface += timing.surface;
-            sum.classify += timing.classify;
-            analysed += 1;
-        }
-        let wall = started.elapsed().as_secs_f64() * 1e3;
-        let share = ((cpu_of_process(pid)? - before) / wall).min(1.0);
+        let (mut sum, analysed) = stages(&engine, repeated.photos.iter()).await?;
+        let wall = started.elapsed().as_secs_f64() * 1e3 * engine.lanes() as f64;
+        let share = ((cpu_of_lanes(pid)? - before) / wall).min(1.0);
         engine.stop().await;
         if analysed == 0 {
             return Err(Fatal::usage("none of the photos could be analysed").into());
@@ -197,6 +183,53 @@ fn parts_alone(args: &Args, bundle: &Path, repeated: &Repeated) -> anyhow::Resul
         }
         Ok((sum, analysed))
     })
+}
+
+/// Analyses the photos, so many at a time that no lane waits for the next; gives the sum of their stage times, and how
+/// many were analysed.
+async fn stages(
+    engine: &Engine,
+    mut photos: impl Iterator<Item = &PathBuf>,
+) -> anyhow::Result<(StageTiming, u64)> {
+    let mut sum = StageTiming::default();
+    let mut analysed = 0;
+    let mut in_hand = JoinSet::new();
+    loop {
+        while in_hand.len() < engine.lanes() + 2
+            && let Some(path) = photos.next()
+        {
+            let engine = engine.clone();
+            let request = PhotoRequest {
+                source: PhotoSource::File(path.clone()),
+                options: Options::default(),
+            };
+            in_hand.spawn(async move { engine.analyse(request).await });
+        }
+        let Some(answer) = in_hand.join_next().await else {
+            return Ok((sum, analysed));
+        };
+        let Ok(done) = answer? else {
+            continue;
+        };
+        let timing = done.analysis.timing;
+        sum.decode += timing.decode;
+        sum.detect += timing.detect;
+        sum.surface += timing.surface;
+        sum.classify += timing.classify;
+        analysed += 1;
+    }
+}
+
+/// CPU milliseconds of the lanes' threads of an engine process.
+fn cpu_of_lanes(pid: u32) -> anyhow::Result<f64> {
+    let mut sum = 0.0;
+    for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
+        let folder = thread?.path();
+        if fs::read_to_string(folder.join("comm"))?.starts_with("lane ") {
+            sum += cpu_fields(&folder, 14)?;
+        }
+    }
+    Ok(sum)
 }
 
 /// CPU and wall milliseconds of `pitchfleet analyze` on the photos.
@@ -233,17 +266,13 @@ fn whole_run(args: &Args, bundle: &Path, repeated: &Repeated) -> anyhow::Result<
 /// CPU milliseconds of every child that has ended, with those that it waited for: fields 16 and 17 of
 /// `/proc/self/stat` (proc_pid_stat(5)).
 fn cpu_of_children() -> io::Result<f64> {
-    cpu_fields("self", 16)
+    cpu_fields(Path::new("/proc/self"), 16)
 }
 
-/// CPU milliseconds of a process that runs: fields 14 and 15.
-fn cpu_of_process(pid: u32) -> io::Result<f64> {
-    cpu_fields(&pid.to_string(), 14)
-}
-
-/// The sum of field `first` of a process's `stat`, counted from 1, and the one after it.
-fn cpu_fields(process: &str, first: usize) -> io::Result<f64> {
-    let stat = fs::read_to_string(format!("/proc/{process}/stat"))?;
+/// The sum of field `first` of a process's or thread's `stat`, counted from 1, and the one after it. Fields 14 and 15 are
+/// its own time.
+fn cpu_fields(folder: &Path, first: usize) -> io::Result<f64> {
+    let stat = fs::read_to_string(folder.join("stat"))?;
     // The second field is a name in parentheses that may hold anything.
     let after_name = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
     let fields = after_name.split_whitespace().skip(first - 3).take(2);
@@ -291,7 +320,7 @@ mod tests {
     fn cpu_time_is_that_of_the_process() {
         let started = Instant::now();
         while started.elapsed().as_millis() < 60 {}
-        assert!(cpu_of_process(std::process::id()).unwrap() > 0.0);
+        assert!(cpu_fields(Path::new("/proc/self"), 14).unwrap() > 0.0);
     }
 
     #[test]

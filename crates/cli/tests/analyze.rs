@@ -456,6 +456,18 @@ fn a_second_run_continues() {
     let output = day.analyze(&["--full-frame"]);
     assert!(stdout(&output).contains("5 analysed"), "{}", stdout(&output));
 
+    // A result of a machine on which `auto` ran another precision is not mixed in.
+    let key = day.out().join("results").join("00000000.json");
+    let mut other: Value = serde_json::from_slice(&fs::read(&key).unwrap()).unwrap();
+    other["worker"]["precision"] = "fp16".into();
+    fs::write(&key, other.to_string()).unwrap();
+    let output = day.analyze(&["--full-frame"]);
+    assert!(
+        stdout(&output).contains("1 analysed, 4 done before"),
+        "{}",
+        stdout(&output)
+    );
+
     // What is gone is forgotten.
     fs::remove_file(day.photos().join("added.jpg")).unwrap();
     assert_ended(&day.analyze(&["--full-frame"]), 0);

@@ -131,7 +131,8 @@ impl Pipeline<'_> {
 
     /// Keeps the result that a photo has, or hands the photo to the engine.
     async fn take(&mut self, item: Item) -> anyhow::Result<()> {
-        if let Some(result) = plan::reusable(self.out, &item, &self.manifest.digest) {
+        let precision = self.engine.expected_precision();
+        if let Some(result) = plan::reusable(self.out, &item, &self.manifest.digest, precision.as_deref()) {
             self.run.tally.reused += 1;
             self.progress.reused();
             return self.tell(&result);

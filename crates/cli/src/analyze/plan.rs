@@ -104,11 +104,18 @@ pub(crate) fn items(out: &OutDir) -> impl Iterator<Item = Item> {
 }
 
 /// The result of `item`, if the folder has one that need not be computed again: it is an analysis, and made with the
-/// same models, options and algorithm; its pictures are there.
-pub(crate) fn reusable(out: &OutDir, item: &Item, digest: &Digest) -> Option<PhotoResult> {
+/// same models, options and algorithm, and in `precision` if that is known; its pictures are there. The digest covers the
+/// precision that was asked for, and `auto` runs another one on another machine.
+pub(crate) fn reusable(
+    out: &OutDir,
+    item: &Item,
+    digest: &Digest,
+    precision: Option<&str>,
+) -> Option<PhotoResult> {
     let result = read_result(out, item)?;
     let whole = result.outcome == Outcome::Ok
         && result.digest == *digest
+        && precision.is_none_or(|precision| result.worker.precision == precision)
         && result.photo.bytes == item.size
         && result.overlays.values().all(|key| out.path(key).is_file());
     whole.then_some(result)
