@@ -41,6 +41,11 @@ fn a_folder_goes_in_and_everything_comes_out() {
     }
     assert_eq!(by_class, photos);
 
+    // The first heartbeat may have been before anybody listened.
+    testkit::wait_until("a worker in the list", || {
+        let workers = ground.ask(server, &["workers", "--json"]);
+        workers.lines().count() == 1 && workers.contains("\"vanished\":false")
+    });
     let workers = ground.ask(server, &["workers"]);
     assert!(
         workers.contains("demo") || workers.contains("not loaded"),
