@@ -12,7 +12,7 @@ use fleet::manifest::Manifest;
 use fleet::result::{Outcome, PhotoRecord, PhotoResult, RESULT_SCHEMA};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use pitch::verdict::{Verdict, VerdictBuilder};
-use report::{About, Document, ExportFormat, Setting};
+use report::{About, Document, ExportFormat, ReportError, Setting};
 use roaring::RoaringBitmap;
 use store::Store;
 use tokio::sync::mpsc;
@@ -38,6 +38,56 @@ pub(super) async fn write(
     manifest: &Manifest,
     census: &Census,
 ) -> Result<Counts, Trouble> {
+    let home = shared.buckets.home();
+    let written = collect(shared, keys, manifest, census, &ExportFormat::ALL).await?;
+    for (format, file) in written.documents {
+        let content = ReaderStream::with_capacity(tokio::fs::File::from_std(file), CHUNK);
+        home.put_stream(
+            &keys.report(format.file_name()),
+            content.boxed(),
+            format.media_type(),
+        )
+        .await?;
+    }
+    mend_markers(home, keys, &written.failed, census).await?;
+    let failed = written.failed.len();
+    Ok(Counts {
+        photos: 0,
+        ok: written.results - failed,
+        failed,
+    })
+}
+
+/// One document over the results of `census`, in a temporary file: what there is while the batch runs.
+pub(crate) async fn partial(
+    shared: &Shared,
+    keys: &BatchKeys,
+    manifest: &Manifest,
+    census: &Census,
+    format: ExportFormat,
+) -> Result<File, Trouble> {
+    // The second pass reads the lines that the first one left.
+    let both = [ExportFormat::Ndjson, format];
+    let formats = if format.needs_verdict() {
+        &both[..]
+    } else {
+        &both[1..]
+    };
+    let written = collect(shared, keys, manifest, census, formats).await?;
+    let found = written.documents.into_iter().find(|(of, _)| *of == format);
+    found
+        .map(|(_, file)| file)
+        .ok_or(Trouble::Report(ReportError::NoVerdict(format)))
+}
+
+/// Passes over the results of `census` and writes `formats` into temporary files.
+async fn collect(
+    shared: &Shared,
+    keys: &BatchKeys,
+    manifest: &Manifest,
+    census: &Census,
+    formats: &[ExportFormat],
+) -> Result<Written, Trouble> {
     // Nobody closes the semaphore; without a permit the only harm is more memory.
     let _permit = shared.coordinator.documents.acquire().await.ok();
     let home = shared.buckets.home();
@@ -46,7 +96,8 @@ pub(super) async fn write(
     let writer = tokio::task::spawn_blocking({
         let (batch, digest) = (manifest.id.clone(), manifest.digest.clone());
         let unreadable = move |index, error: serde_json::Error| unreadable(&batch, &digest, index, &error);
-        move || pages(receiver, &about, unreadable)
+        let formats = formats.to_vec();
+        move || pages(receiver, &about, &formats, unreadable)
     });
     let fetch = async {
         let mut results = stream::iter(&census.done)
@@ -67,25 +118,9 @@ pub(super) async fn write(
         Ok::<_, Trouble>(())
     };
     fetch.await?;
-    let written = writer
+    writer
         .await
-        .map_err(|error| Trouble::Disk(io::Error::other(error)))??;
-    for (format, file) in written.documents {
-        let content = ReaderStream::with_capacity(tokio::fs::File::from_std(file), CHUNK);
-        home.put_stream(
-            &keys.report(format.file_name()),
-            content.boxed(),
-            format.media_type(),
-        )
-        .await?;
-    }
-    mend_markers(home, keys, &written.failed, census).await?;
-    let failed = written.failed.len();
-    Ok(Counts {
-        photos: 0,
-        ok: written.results - failed,
-        failed,
-    })
+        .map_err(|error| Trouble::Disk(io::Error::other(error)))?
 }
 
 /// A failed result without a marker would be counted as a good one, and no retry would find it; a marker beside a good
@@ -135,10 +170,11 @@ fn end(document: Pages) -> Result<File, Trouble> {
 fn pages(
     mut results: mpsc::Receiver<(u32, Vec<u8>)>,
     about: &About,
+    formats: &[ExportFormat],
     unreadable: impl Fn(u32, serde_json::Error) -> PhotoResult,
 ) -> Result<Written, Trouble> {
     let first_pass = |format: &ExportFormat| !format.needs_verdict() && *format != ExportFormat::Verdict;
-    let (first, second): (Vec<_>, Vec<_>) = ExportFormat::ALL.into_iter().partition(first_pass);
+    let (first, second): (Vec<_>, Vec<_>) = formats.iter().copied().partition(first_pass);
     let mut open = Vec::new();
     for format in first {
         open.push((format, begin(format, about, None)?));

@@ -12,7 +12,7 @@
 mod chain;
 mod control;
 mod dead;
-mod documents;
+pub(crate) mod documents;
 mod expand;
 mod finish;
 mod items;

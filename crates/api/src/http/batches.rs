@@ -12,7 +12,7 @@ use fleet::batch::{BatchState, Stage};
 use fleet::ids::{BatchId, Tenant};
 use fleet::job::Command;
 use fleet::layout::{BatchKeys, active_key, index_batch, index_key, index_prefix};
-use fleet::manifest::{Manifest, Source};
+use fleet::manifest::{BundleRef, Manifest, Source};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use queue::{Destination, Fanout, Message};
 use serde::Deserialize;
@@ -166,8 +166,7 @@ async fn begin(
     batch: BatchId,
     new: NewBatch,
 ) -> Result<Manifest, ApiError> {
-    let bundle = shared.config.bundle.clone().or_else(|| shared.roster.bundle());
-    let bundle = bundle.ok_or_else(no_models_known)?;
+    let bundle = bundle(shared)?;
     if new.source != NewSource::Upload {
         submission::broker_is_there(shared)?;
     }
@@ -192,13 +191,17 @@ async fn begin(
     Ok(manifest)
 }
 
-pub(crate) fn no_models_known() -> ApiError {
-    ApiError::new(
-        Code::NoModelsKnown,
-        "No bundle is configured and no worker was heard of yet. Start a worker, or name the bundle in the \
-         configuration.",
-    )
-    .after(std::time::Duration::from_secs(5))
+/// The models of a new batch.
+pub(crate) fn bundle(shared: &Shared) -> Result<BundleRef, ApiError> {
+    let configured = shared.config.bundle.clone();
+    configured.or_else(|| shared.roster.bundle()).ok_or_else(|| {
+        ApiError::new(
+            Code::NoModelsKnown,
+            "No bundle is configured and no worker was heard of yet. Start a worker, or name the bundle in the \
+             configuration.",
+        )
+        .after(std::time::Duration::from_secs(5))
+    })
 }
 
 /// Whoever sends a request again may have been cut off in the middle of the first one: what it left undone is done.

@@ -1,9 +1,11 @@
 //! Requests and answers.
 
+mod analyze;
 mod app;
 mod batches;
 mod cursor;
 mod events;
+mod export;
 mod extract;
 mod gate;
 mod health;

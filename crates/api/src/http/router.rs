@@ -16,7 +16,7 @@ use utoipa_axum::router::OpenApiRouter;
 
 use super::app::App;
 use super::problem::{ApiError, Code, write_problem};
-use super::{batches, events, health, openapi, results, uploads, workers};
+use super::{analyze, batches, events, export, health, openapi, results, uploads, workers};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -33,7 +33,9 @@ pub(crate) fn router(app: Arc<App>) -> Router {
     let slow = OpenApiRouter::new()
         .merge(batches::slow_routes())
         .merge(uploads::slow_routes())
-        .merge(events::routes());
+        .merge(events::routes())
+        .merge(export::slow_routes())
+        .merge(analyze::slow_routes());
     let (router, document) = quick.merge(slow).split_for_parts();
     router
         .merge(openapi::routes(&document))

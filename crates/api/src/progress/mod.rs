@@ -88,12 +88,15 @@ impl Progress {
         };
         // Whoever asks meanwhile waits for one look instead of taking its own.
         let _alone = loading.lock().await;
-        let known = self.known(&key);
-        if known.is_some() {
-            return Ok(known);
+        loop {
+            if let Some(known) = self.known(&key) {
+                return Ok(Some(known));
+            }
+            // What is forgotten while it is loaded is no batch that is not there: look again.
+            if !self.load(&key).await? {
+                return Ok(None);
+            }
         }
-        self.load(&key).await?;
-        Ok(self.known(&key))
     }
 
     fn known(&self, key: &Key) -> Option<BatchStatus> {
@@ -194,7 +197,7 @@ impl Progress {
     }
 
     /// Looks at the bucket, and takes in what was found unless the batch was changed meanwhile.
-    async fn load(&self, key: &Key) -> Result<(), ObjectError> {
+    async fn load(&self, key: &Key) -> Result<bool, ObjectError> {
         let (ticket, manifest) = {
             let mut all = self.lock();
             let tracked = entry(&mut all, key);
@@ -206,19 +209,22 @@ impl Progress {
         let mut all = self.lock();
         let tracked = entry(&mut all, key);
         match found {
-            Ok(Some((facts, census))) => tracked.loaded(ticket, facts, census, now),
+            Ok(Some((facts, census))) => {
+                tracked.loaded(ticket, facts, census, now);
+                Ok(true)
+            }
             Ok(None) => {
                 tracked.vanished(ticket);
                 if !tracked.is_watched() {
                     all.pop(key);
                 }
+                Ok(false)
             }
             Err(error) => {
                 tracked.failed(ticket);
-                return Err(error);
+                Err(error)
             }
         }
-        Ok(())
     }
 
     fn lock(&self) -> MutexGuard<'_, LruCache<Key, Tracked>> {

@@ -265,7 +265,7 @@ impl Tracked {
             exports: match has_documents {
                 true => ExportFormat::ALL
                     .iter()
-                    .map(|format| format.name().to_owned())
+                    .map(|format| format.file_name().to_owned())
                     .collect(),
                 false => Vec::new(),
             },

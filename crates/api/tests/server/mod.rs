@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "each test file uses its part of it")]
 
+mod worker;
+
 use std::sync::Arc;
 
 use api::{Api, ApiConfig, Shared};
@@ -71,6 +73,37 @@ impl Server {
             shutdown,
             task,
         }
+    }
+
+    /// With a coordinator and a worker beside it.
+    pub(crate) async fn with_fleet(config: ApiConfig) -> Self {
+        let server = Self::start(config).await;
+        let (shared, shutdown) = (Arc::clone(&server.shared), server.shutdown.clone());
+        tokio::spawn(async move { api::coordinator::run(shared, shutdown).await });
+        let (shared, shutdown) = (Arc::clone(&server.shared), server.shutdown.clone());
+        tokio::spawn(shutdown.run_until_cancelled_owned(worker::run(shared)));
+        server
+    }
+
+    /// Follows the batch to its end, by its events; the ids rise, and the stream ends by itself.
+    pub(crate) async fn follow(&self, path: &str) -> Value {
+        let stream = self.get(&format!("{path}/events")).await;
+        assert_eq!(stream.header("content-type"), "text/event-stream", "{stream:?}");
+        let text = String::from_utf8(stream.body).unwrap();
+        let field = |name: &str| {
+            let lines = text
+                .lines()
+                .filter_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
+            lines.map(str::to_owned).collect::<Vec<_>>()
+        };
+        let ids: Vec<u64> = field("id").iter().map(|id| id.parse().unwrap()).collect();
+        assert!(ids.is_sorted_by(|a, b| a < b), "{text}");
+        assert!(field("event").iter().all(|event| event == "status"), "{text}");
+        let last = field("data").pop().unwrap();
+        let (events, seen) = (format!("{path}/events"), ids.last().unwrap().to_string());
+        let answer = self.send("GET", &events, &[("last-event-id", &seen)], []).await;
+        assert_eq!(answer.status, 204);
+        serde_json::from_str(&last).unwrap()
     }
 
     /// Sends a request and reads the whole answer.
