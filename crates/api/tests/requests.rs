@@ -116,7 +116,12 @@ async fn every_bad_request_has_a_code() {
         (with("name", 5.into()), 422, "invalid_body", "/name"),
         (with("name", "x".repeat(201).into()), 422, "invalid_body", "/name"),
         (with("name", "a\u{7}".into()), 422, "invalid_body", "/name"),
-        (json!({"source": {"kind": "ftp"}}), 422, "invalid_body", "/source/kind"),
+        (
+            json!({"source": {"kind": "ftp"}}),
+            422,
+            "invalid_body",
+            "/source/kind",
+        ),
         (
             with("options", json!({"precision": "fp64"})),
             422,
