@@ -9,6 +9,7 @@ use fleet::job::Control;
 use queue::{Delivery, Outcome, RetryPolicy};
 
 use super::chain::Lease;
+use super::notify::Notification;
 use super::trouble::Trouble;
 use super::{expand, finish, notify, retry};
 use crate::shared::Shared;
@@ -35,7 +36,22 @@ pub(super) async fn handle(shared: &Shared, delivery: &Delivery) -> Outcome {
         }
     };
     let (tenant, batch) = match &control {
-        Control::Notify { .. } => return notify::handle(shared, delivery, &control).await,
+        Control::Notify {
+            tenant,
+            batch,
+            id,
+            tries,
+            due_ms,
+        } => {
+            let this = Notification {
+                tenant,
+                batch: *batch,
+                id,
+                tries: *tries,
+                due_ms: *due_ms,
+            };
+            return notify::handle(shared, delivery, this).await;
+        }
         Control::Expand { tenant, batch, .. }
         | Control::Finalise { tenant, batch, .. }
         | Control::Retry { tenant, batch, .. } => (tenant.clone(), *batch),

@@ -28,7 +28,7 @@ mod trouble;
 use std::collections::HashSet;
 use std::num::NonZeroU16;
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use fleet::batch::BatchState;
@@ -43,6 +43,7 @@ use tokio_util::sync::CancellationToken;
 pub use self::chain::{begin, hasten};
 pub use self::trouble::Trouble;
 use crate::shared::Shared;
+use crate::webhook::Notifier;
 use chain::Lease;
 
 /// Sets of at most so many photos go to the express lane.
@@ -86,6 +87,7 @@ pub struct State {
     /// Batches that a message in hand is working on.
     in_hand: Mutex<HashSet<(Tenant, BatchId)>>,
     documents: Semaphore,
+    notifier: OnceLock<Option<Notifier>>,
 }
 
 impl Default for State {
@@ -96,7 +98,20 @@ impl Default for State {
             parked: AtomicU64::new(0),
             in_hand: Mutex::default(),
             documents: Semaphore::new(DOCUMENTS_AT_A_TIME),
+            notifier: OnceLock::new(),
         }
+    }
+}
+
+impl State {
+    /// Tells webhooks; `None` with a configuration that cannot be used, which the log says.
+    fn notifier(&self, shared: &Shared) -> Option<&Notifier> {
+        let made = self.notifier.get_or_init(|| {
+            Notifier::new(shared.config.webhook.clone())
+                .inspect_err(|error| tracing::error!(%error, "no webhook is told"))
+                .ok()
+        });
+        made.as_ref()
     }
 }
 

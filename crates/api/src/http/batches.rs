@@ -411,9 +411,6 @@ async fn retry(
     if photos > 0 {
         submission::broker_is_there(shared)?;
         submission::start_chain(shared, tenant, batch, Stage::Retry).await?;
-        // Gone before the answer, so that whoever follows the batch from now on does not see its old end.
-        home.delete(&keys.finished()).await?;
-        shared.progress.invalidate(tenant, batch);
     }
     Ok((StatusCode::ACCEPTED, Json(Retried { photos })))
 }

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use fleet::batch::{BatchState, Counts, Expanded, Finished};
+use fleet::batch::{Active, BatchState, Counts, Expanded, Finished, Stage};
 use fleet::layout::active_key;
 use fleet::manifest::{BatchOptions, BundleRef, MANIFEST_SCHEMA, Manifest, Source};
 use fleet::result::Outcome;
@@ -105,6 +105,16 @@ impl Bench {
     }
 }
 
+fn active(stage: Stage) -> Active {
+    Active {
+        chain: "c".to_owned(),
+        touched_ms: 0,
+        stage,
+        done: 0,
+        since_ms: 0,
+    }
+}
+
 fn counts(photos: u64, ok: u64, failed: u64) -> Counts {
     Counts { photos, ok, failed }
 }
@@ -155,7 +165,7 @@ async fn what_no_event_said_is_found_in_the_bucket_behind_a_later_answer() {
 async fn states_are_those_of_the_bucket() {
     let bench = Bench::with_photos(0).await;
     assert_eq!(bench.status().await.state, BatchState::Uploading);
-    bench.put(&active_key(&bench.tenant, bench.batch), &"").await;
+    bench.put(&active_key(&bench.tenant, bench.batch), &active(Stage::Expand)).await;
     bench.progress.invalidate(&bench.tenant, bench.batch);
     assert_eq!(bench.status().await.state, BatchState::Expanding);
     let finished = Finished {
@@ -176,6 +186,10 @@ async fn states_are_those_of_the_bucket() {
         (BatchState::Completed, counts(3, 2, 1))
     );
     assert_eq!(status.exports.len(), 6);
+    let retry = active(Stage::Retry);
+    bench.put(&active_key(&bench.tenant, bench.batch), &retry).await;
+    bench.progress.invalidate(&bench.tenant, bench.batch);
+    assert_eq!(bench.status().await.state, BatchState::Expanding, "its failures are taken up");
     bench.home.delete_below(bench.keys.root()).await.unwrap();
     bench.progress.invalidate(&bench.tenant, bench.batch);
     assert_eq!(

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use fleet::api::BatchStatus;
-use fleet::batch::{BatchState, Counts, Expanded, Finished};
+use fleet::batch::{Active, BatchState, Counts, Expanded, Finished, Stage};
 use fleet::ids::{BatchId, Tenant};
 use fleet::layout::{BatchKeys, active_key};
 use fleet::manifest::{Manifest, Source};
@@ -48,7 +48,16 @@ impl Facts {
         let Some(manifest) = manifest else {
             return Ok(None);
         };
-        let finished: Option<Finished> = objects::read(home, &keys.finished()).await?;
+        let mut finished: Option<Finished> = objects::read(home, &keys.finished()).await?;
+        let marker = active_key(tenant, *batch);
+        if finished.is_some() {
+            let active = match objects::read::<Active>(home, &marker).await {
+                Err(error) if error.is_damage() => None,
+                active => active?,
+            };
+            // What it says is over, and about to be removed.
+            finished = finished.filter(|_| active.is_none_or(|active| active.stage != Stage::Retry));
+        }
         let mut facts = Self {
             manifest,
             active: false,
@@ -60,7 +69,7 @@ impl Facts {
             return Ok(Some((facts, None)));
         }
         facts.expanded = objects::read(home, &keys.expanded()).await?;
-        facts.active = home.head(&active_key(tenant, *batch)).await?.is_some();
+        facts.active = home.head(&marker).await?.is_some();
         facts.cancelled = home.head(&keys.cancelled()).await?.is_some();
         let census = match facts.expanded {
             Some(_) => Some(Census::take(home, keys).await?),
