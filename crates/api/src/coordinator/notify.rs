@@ -51,7 +51,12 @@ async fn deliver(shared: &Shared, this: &Notification<'_>) -> Result<(), Trouble
     let (Some(url), Some(notifier)) = (&manifest.webhook, shared.coordinator.notifier(shared)) else {
         return Ok(());
     };
-    let payload = Payload::finished(this.batch, &manifest, &finished, shared.config.public_url.as_deref());
+    let payload = Payload::finished(
+        this.batch,
+        &manifest,
+        &finished,
+        shared.config.public_url.as_deref(),
+    );
     let now_ms = shared.clock.now_ms();
     let outcome = notifier
         .deliver(Try {
@@ -65,7 +70,9 @@ async fn deliver(shared: &Shared, this: &Notification<'_>) -> Result<(), Trouble
     let (batch, id, tries) = (this.batch, this.id, this.tries);
     match outcome {
         webhook::Outcome::Delivered => tracing::info!(%batch, id, tries, "webhook delivered"),
-        webhook::Outcome::Disabled => tracing::warn!(%batch, id, "the webhook's receiver wants to hear no more"),
+        webhook::Outcome::Disabled => {
+            tracing::warn!(%batch, id, "the webhook's receiver wants to hear no more")
+        }
         webhook::Outcome::Refused { reason } => tracing::warn!(%batch, id, reason, "webhook refused"),
         webhook::Outcome::GaveUp { reason } => tracing::error!(%batch, id, tries, reason, "webhook given up"),
         webhook::Outcome::Retry { after, reason } => {

@@ -165,7 +165,9 @@ async fn what_no_event_said_is_found_in_the_bucket_behind_a_later_answer() {
 async fn states_are_those_of_the_bucket() {
     let bench = Bench::with_photos(0).await;
     assert_eq!(bench.status().await.state, BatchState::Uploading);
-    bench.put(&active_key(&bench.tenant, bench.batch), &active(Stage::Expand)).await;
+    bench
+        .put(&active_key(&bench.tenant, bench.batch), &active(Stage::Expand))
+        .await;
     bench.progress.invalidate(&bench.tenant, bench.batch);
     assert_eq!(bench.status().await.state, BatchState::Expanding);
     let finished = Finished {
@@ -189,7 +191,11 @@ async fn states_are_those_of_the_bucket() {
     let retry = active(Stage::Retry);
     bench.put(&active_key(&bench.tenant, bench.batch), &retry).await;
     bench.progress.invalidate(&bench.tenant, bench.batch);
-    assert_eq!(bench.status().await.state, BatchState::Expanding, "its failures are taken up");
+    assert_eq!(
+        bench.status().await.state,
+        BatchState::Expanding,
+        "its failures are taken up"
+    );
     bench.home.delete_below(bench.keys.root()).await.unwrap();
     bench.progress.invalidate(&bench.tenant, bench.batch);
     assert_eq!(
