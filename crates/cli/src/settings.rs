@@ -108,6 +108,7 @@ pub(crate) struct Settings {
     pub(crate) broker: Broker,
     pub(crate) store: Store,
     pub(crate) sources: Vec<Source>,
+    pub(crate) webhooks: Vec<Webhook>,
     pub(crate) api: Api,
     pub(crate) worker: Worker,
     pub(crate) models: Models,
@@ -186,6 +187,14 @@ pub(crate) struct Source {
     pub(crate) secret_key: Option<Secret>,
 }
 
+/// A host that may be told when a batch is finished.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Webhook {
+    pub(crate) host: String,
+    pub(crate) secrets: Vec<Secret>,
+}
+
 /// The HTTP side.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -200,7 +209,7 @@ pub(crate) struct Api {
     pub(crate) request_time: Span,
     pub(crate) analyze_time: Span,
     pub(crate) drain_time: Span,
-    pub(crate) webhook_hosts: Vec<String>,
+    pub(crate) webhook_time: Span,
 }
 
 impl Default for Api {
@@ -216,7 +225,7 @@ impl Default for Api {
             request_time: Span::from_secs(30),
             analyze_time: Span::from_secs(30),
             drain_time: Span::from_secs(25),
-            webhook_hosts: Vec::new(),
+            webhook_time: Span::from_secs(15),
         }
     }
 }
@@ -288,6 +297,16 @@ impl Settings {
                 ));
             }
             pairs.push((source.bucket.as_str(), &source.access_key, &source.secret_key));
+        }
+        if self
+            .webhooks
+            .iter()
+            .any(|webhook| webhook.host.is_empty() || webhook.secrets.is_empty())
+        {
+            return Err(Fatal::set_up(
+                "a [[webhooks]] needs `host` and `secrets`, of which each is `whsec_` and the output of \
+                 `openssl rand -base64 32`",
+            ));
         }
         for (place, access, secret) in pairs {
             if access.is_some() != secret.is_some() {

@@ -65,10 +65,10 @@ pub(super) fn tell(client: &Client, status: &BatchStatus, fail_on_error: bool) -
             printable(&reason.code)
         );
     }
-    if status
-        .exports
+    let documents = &status.exports;
+    if documents
         .iter()
-        .any(|format| format == ExportFormat::Verdict.name())
+        .any(|name| name == ExportFormat::Verdict.file_name())
     {
         let path = format!("/v1/batches/{id}/export/{}", ExportFormat::Verdict);
         match client.get::<Verdict>(&path, Patience::Short) {

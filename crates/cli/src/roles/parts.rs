@@ -206,7 +206,11 @@ pub(super) fn api_config(settings: &Settings) -> Result<ApiConfig, Fatal> {
         ..defaults
     };
     config.coordinator.max_photos = api.photos_per_batch;
-    config.webhook.hosts.clone_from(&api.webhook_hosts);
+    config.webhook.hosts = settings
+        .webhooks
+        .iter()
+        .map(|webhook| webhook.host.clone())
+        .collect();
     if let Some(path) = &api.tokens {
         let unusable = |error: &dyn std::fmt::Display| {
             Fatal::set_up(format!(

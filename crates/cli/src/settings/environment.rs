@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::env;
 use std::fs;
 
-use super::keys::{KEYS, Kind, OTHER_VARIABLES, PREFIX, nearest};
+use super::keys::{KEYS, Kind, OTHER_VARIABLES, PREFIX, TABLES, nearest};
 use crate::exit::Fatal;
 
 /// The environment, as a map, so that tests need not change the process's own.
@@ -47,39 +47,22 @@ impl Environment {
     pub(super) fn read(&self) -> Result<Read, Fatal> {
         let mut read = Read::default();
         for key in KEYS {
-            let variable = key.variable();
-            let mut text = self.get(&variable).map(str::to_owned);
-            let mut used = variable.clone();
-            if key.kind == Kind::Secret {
-                let file_variable = format!("{variable}_FILE");
-                if let Some(path) = self.get(&file_variable) {
-                    if text.is_some() {
-                        return Err(Fatal::set_up(format!(
-                            "{variable} and {file_variable} are both set: keep the one that is meant"
-                        )));
-                    }
-                    let content = fs::read_to_string(path).map_err(|error| {
-                        Fatal::set_up(format!("{file_variable}: {path} cannot be read: {error}"))
-                    })?;
-                    text = Some(content.trim_end_matches(['\r', '\n']).to_owned());
-                    used = file_variable;
-                }
-            }
-            if let Some(text) = text {
-                let value = match key.kind {
-                    Kind::List => ::config::Value::from(
-                        text.split(',')
-                            .map(|entry| entry.trim().to_owned())
-                            .filter(|entry| !entry.is_empty())
-                            .collect::<Vec<_>>(),
-                    ),
-                    Kind::Plain | Kind::Secret => text.into(),
-                };
-                read.values.push((key.path(), value));
-                read.variables.push(used);
+            if let Some((variable, text)) = self.text(&key.variable(), key.kind == Kind::Secret)? {
+                read.values.push((key.path(), text.into()));
+                read.variables.push(variable);
             }
         }
-        self.read_sources(&mut read)?;
+        for tables in TABLES {
+            if let Some((variable, text)) = self.text(&tables.variable(), tables.secret)? {
+                // The parser's own words would repeat secrets.
+                let value = parse(tables.name, &text).map_err(|_| {
+                    let example = tables.text.rsplit(": ").next().unwrap_or_default();
+                    Fatal::set_up(format!("{variable} is not an array of tables such as {example}"))
+                })?;
+                read.values.push((tables.name.to_owned(), value));
+                read.variables.push(variable);
+            }
+        }
         if let Some(bundle) = self.get(&format!("{PREFIX}BUNDLE"))
             && !self.has(&format!("{PREFIX}MODELS_BUNDLE"))
         {
@@ -90,31 +73,34 @@ impl Environment {
         Ok(read)
     }
 
-    fn read_sources(&self, read: &mut Read) -> Result<(), Fatal> {
-        let variable = format!("{PREFIX}SOURCES");
-        let Some(text) = self.get(&variable) else {
-            return Ok(());
-        };
-        let unreadable = || {
-            Fatal::set_up(format!(
-                "{variable} is not an array of tables such as [{{ bucket = \"match-photos\" }}]"
-            ))
-        };
-        let document = format!("sources = {text}");
-        let source = ::config::File::from_str(&document, ::config::FileFormat::Toml);
-        let parsed = ::config::Config::builder().add_source(source).build();
-        let value = parsed.and_then(|parsed| parsed.get::<::config::Value>("sources"));
-        read.values
-            .push(("sources".to_owned(), value.map_err(|_| unreadable())?));
-        read.variables.push(variable);
-        Ok(())
+    /// What `variable` says, or the file that it with `_FILE` names; with the name of the one that was used.
+    fn text(&self, variable: &str, may_be_file: bool) -> Result<Option<(String, String)>, Fatal> {
+        let file_variable = format!("{variable}_FILE");
+        let path = self.get(&file_variable).filter(|_| may_be_file);
+        match (self.get(variable), path) {
+            (Some(_), Some(_)) => Err(Fatal::set_up(format!(
+                "{variable} and {file_variable} are both set: keep the one that is meant"
+            ))),
+            (Some(text), None) => Ok(Some((variable.to_owned(), text.to_owned()))),
+            (None, Some(path)) => {
+                let content = fs::read_to_string(path).map_err(|error| {
+                    Fatal::set_up(format!("{file_variable}: {path} cannot be read: {error}"))
+                })?;
+                let text = content.trim_end_matches(['\r', '\n']).to_owned();
+                Ok(Some((file_variable, text)))
+            }
+            (None, None) => Ok(None),
+        }
     }
 
     /// Variables with our prefix that are none of ours and much like one. Others are left alone: a cluster puts
     /// addresses of services into the environment under such names (`PITCHFLEET_API_PORT=tcp://…`).
     fn doubts(&self) -> Vec<String> {
         let mut known: Vec<String> = OTHER_VARIABLES.iter().map(|name| (*name).to_owned()).collect();
-        known.push("SOURCES".to_owned());
+        for tables in TABLES {
+            known.push(tables.name.to_uppercase());
+            known.push(format!("{}_FILE", tables.name.to_uppercase()));
+        }
         for key in KEYS {
             let name = key.variable().split_off(PREFIX.len());
             if key.kind == Kind::Secret {
@@ -133,6 +119,14 @@ impl Environment {
             })
             .collect()
     }
+}
+
+/// `text`, an array of tables, as the value of the key `name`.
+fn parse(name: &str, text: &str) -> Result<::config::Value, ::config::ConfigError> {
+    let document = format!("{name} = {text}");
+    let source = ::config::File::from_str(&document, ::config::FileFormat::Toml);
+    let parsed = ::config::Config::builder().add_source(source).build()?;
+    parsed.get(name)
 }
 
 impl FromIterator<(String, String)> for Environment {

@@ -8,7 +8,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::Text;
 use super::environment::Environment;
-use super::keys::{KEYS, SECTIONS, SOURCE_KEYS, nearest};
+use super::keys::{KEYS, SECTIONS, TABLES, nearest};
 use crate::exit::Fatal;
 
 const NAME: &str = "pitchfleet.toml";
@@ -85,7 +85,7 @@ pub(super) fn check_keys(path: &Path, text: &str) -> Result<(), Fatal> {
     let sections: Vec<String> = SECTIONS
         .iter()
         .map(|(name, _)| (*name).to_owned())
-        .chain(["sources".to_owned()])
+        .chain(TABLES.iter().map(|tables| tables.name.to_owned()))
         .collect();
     for (section, value) in table.get_ref() {
         let place = section.span().start;
@@ -98,12 +98,15 @@ pub(super) fn check_keys(path: &Path, text: &str) -> Result<(), Fatal> {
                 .or_else(|| nearest(section, names(&sections)));
             return Err(unknown(section, place, meant));
         }
-        let source_keys: Vec<String> = SOURCE_KEYS.iter().map(|name| format!("sources.{name}")).collect();
-        let known = if section == "sources" {
-            &source_keys
-        } else {
-            &paths
-        };
+        let repeated = TABLES.iter().find(|tables| tables.name == section);
+        let inner = repeated.map(|tables| {
+            tables
+                .keys
+                .iter()
+                .map(|name| format!("{section}.{name}"))
+                .collect()
+        });
+        let known: &Vec<String> = inner.as_ref().unwrap_or(&paths);
         let tables: Vec<&DeTable<'_>> = match value.get_ref() {
             DeValue::Table(table) => vec![table],
             DeValue::Array(entries) => entries

@@ -18,8 +18,6 @@ pub(super) enum Kind {
     Plain,
     /// As [`Plain`](Self::Plain), may be read from a file that `…_FILE` names, and is never shown.
     Secret,
-    /// Entries separated by commas.
-    List,
 }
 
 /// What stands behind the equals sign in the example.
@@ -98,30 +96,61 @@ pub(super) const SECTIONS: &[(&str, &str)] = &[
     ("models", "The models."),
 ];
 
-/// Of a `[[sources]]` table, for those that are known by name.
-pub(super) const SOURCE_KEYS: &[&str] = &[
-    "bucket",
-    "prefix",
-    "tenants",
-    "folder",
-    "endpoint",
-    "region",
-    "path_style",
-    "access_key",
-    "secret_key",
-];
+/// A table that may be there several times.
+pub(super) struct Tables {
+    pub(super) name: &'static str,
+    pub(super) keys: &'static [&'static str],
+    /// Whether there are secrets in it, so that its variable has a `_FILE`, too.
+    pub(super) secret: bool,
+    pub(super) text: &'static str,
+    pub(super) example: &'static str,
+    /// The section in the example that it stands behind.
+    after: &'static str,
+}
 
-/// The example's text about `[[sources]]`.
-pub(super) const SOURCES_TEXT: &str = "\
+impl Tables {
+    /// The variable that sets all of them.
+    pub(super) fn variable(&self) -> String {
+        format!("{PREFIX}{}", self.name.to_uppercase())
+    }
+}
+
+pub(super) const TABLES: &[Tables] = &[
+    Tables {
+        name: "sources",
+        keys: &[
+            "bucket",
+            "prefix",
+            "tenants",
+            "folder",
+            "endpoint",
+            "region",
+            "path_style",
+            "access_key",
+            "secret_key",
+        ],
+        secret: true,
+        text: "\
 Buckets that batches may take photos from, by the name that clients use (`pitchfleet submit s3://NAME/PREFIX`).
 `prefix` opens a part of it only, `tenants` opens it to those only. `folder` is a folder on this machine instead;
 endpoint, region, path_style, access_key and secret_key are those of [store] where they are absent. No other bucket
 is read.
-As a variable: PITCHFLEET_SOURCES='[{ bucket = \"match-photos\" }]'";
-
-/// An example of it.
-pub(super) const SOURCES_EXAMPLE: &str =
-    "[[sources]]\nbucket = \"match-photos\"\nprefix = \"2026/\"\ntenants = [\"mcc\"]";
+As a variable, or in the file that PITCHFLEET_SOURCES_FILE names: [{ bucket = \"match-photos\" }]",
+        example: "[[sources]]\nbucket = \"match-photos\"\nprefix = \"2026/\"\ntenants = [\"mcc\"]",
+        after: "store",
+    },
+    Tables {
+        name: "webhooks",
+        keys: &["host", "secrets"],
+        secret: true,
+        text: "\
+Hosts that may be told when a batch is finished, with the secrets that sign what they are told (Standard Webhooks):
+`whsec_` and the output of `openssl rand -base64 32`. With two secrets both sign, while one replaces the other.
+As a variable, or in the file that PITCHFLEET_WEBHOOKS_FILE names: [{ host = \"…\", secrets = [\"whsec_…\"] }]",
+        example: "[[webhooks]]\nhost = \"hooks.example.org\"\nsecrets = [\"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\"]",
+        after: "api",
+    },
+];
 
 pub(super) const KEYS: &[Key] = &[
     secret(
@@ -270,13 +299,12 @@ pub(super) const KEYS: &[Key] = &[
         Default("\"25s\""),
         "How long requests in flight may take when the API is asked to stop.",
     ),
-    Key {
-        section: "api",
-        name: "webhook_hosts",
-        kind: Kind::List,
-        value: Default("[]"),
-        text: "Hosts that may be told when a batch is finished; the variable has commas between them.",
-    },
+    plain(
+        "api",
+        "webhook_time",
+        Default("\"15s\""),
+        "How long a webhook has to answer.",
+    ),
     plain(
         "worker",
         "name",
@@ -410,11 +438,8 @@ pub(super) fn example() -> String {
                 key.value.text()
             );
         }
-        if *section == "store" {
-            for line in SOURCES_TEXT.lines() {
-                let _ = write!(text, "\n# {line}");
-            }
-            for line in SOURCES_EXAMPLE.lines() {
+        for tables in TABLES.iter().filter(|tables| tables.after == *section) {
+            for line in tables.text.lines().chain(tables.example.lines()) {
                 let _ = write!(text, "\n# {line}");
             }
             text.push('\n');

@@ -76,13 +76,14 @@ fn the_list_of_keys_is_that_of_the_settings() {
     }
     let listed: BTreeSet<_> = KEYS.iter().map(super::keys::Key::path).collect();
     assert_eq!(fields, listed);
-    let source = serde_json::to_value(Source::default()).unwrap();
-    let fields: BTreeSet<_> = source.as_object().unwrap().keys().cloned().collect();
-    let listed: BTreeSet<_> = super::keys::SOURCE_KEYS
-        .iter()
-        .map(|name| (*name).to_owned())
-        .collect();
-    assert_eq!(fields, listed);
+    let tables = [
+        serde_json::to_value(Source::default()).unwrap(),
+        serde_json::to_value(Webhook::default()).unwrap(),
+    ];
+    for (fields, listed) in tables.iter().zip(super::keys::TABLES) {
+        let fields: BTreeSet<&str> = fields.as_object().unwrap().keys().map(String::as_str).collect();
+        assert_eq!(fields, listed.keys.iter().copied().collect());
+    }
 }
 
 #[test]
@@ -96,7 +97,10 @@ fn variables_win_over_the_file_and_text_stays_text() {
             ("PITCHFLEET_STORE_ACCESS_KEY", "0012"),
             ("PITCHFLEET_STORE_SECRET_KEY", "true"),
             ("PITCHFLEET_SOURCES", "[{ bucket = \"photos\" }]"),
-            ("PITCHFLEET_API_WEBHOOK_HOSTS", "a.example, b.example,"),
+            (
+                "PITCHFLEET_WEBHOOKS",
+                "[{ host = \"a.example\", secrets = [\"x\"] }]",
+            ),
         ],
     )
     .unwrap();
@@ -107,7 +111,7 @@ fn variables_win_over_the_file_and_text_stays_text() {
     assert_eq!(settings.store.secret_key.unwrap().reveal(), "true");
     assert_eq!(settings.store.bucket.as_deref(), Some("a"));
     assert_eq!(settings.sources[0].bucket, "photos");
-    assert_eq!(settings.api.webhook_hosts, ["a.example", "b.example"]);
+    assert_eq!(settings.webhooks[0].host, "a.example");
 }
 
 #[test]
@@ -176,6 +180,7 @@ fn what_cannot_be_is_refused_with_its_place() {
         ("[store]\nfolder = \"a\"\nbucket = \"b\"", &[], "both set"),
         ("[store]\naccess_key = \"a\"", &[], "belong together"),
         ("[[sources]]\nfolder = \"a\"", &[], "has no `bucket`"),
+        ("[[webhooks]]\nhost = \"a\"", &[], "needs `host` and `secrets`"),
         (
             "",
             &[("PITCHFLEET_SOURCES", "photos")],
@@ -195,7 +200,8 @@ fn secrets_reach_no_error_and_no_listing() {
     let settings = read(
         "[broker]\nurl = \"amqp://u:hunter2@h\"\nuser = \"u\"\npassword = \"hunter2\"\n\
          [store]\nbucket = \"b\"\naccess_key = \"hunter2\"\nsecret_key = \"hunter2\"\n\
-         [[sources]]\nbucket = \"c\"\naccess_key = \"hunter2\"\nsecret_key = \"hunter2\"",
+         [[sources]]\nbucket = \"c\"\naccess_key = \"hunter2\"\nsecret_key = \"hunter2\"\n\
+         [[webhooks]]\nhost = \"d\"\nsecrets = [\"hunter2\"]",
         &[],
     )
     .unwrap();

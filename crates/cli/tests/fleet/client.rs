@@ -134,3 +134,22 @@ fn bad_requests_end_with_what_to_do() {
     assert_eq!(output.status.code(), Some(4), "{output:?}");
     drop(photos);
 }
+
+#[test]
+fn documents_are_fetched_and_the_verdict_is_shown() {
+    let ground = Ground::with_photos(3);
+    let up = ground.up();
+    let server = up.server.as_str();
+    let photos = ground.photos();
+    let submitted = ground.client(server, &["submit", photos.to_str().unwrap()]);
+    assert!(submitted.status.success(), "{submitted:?}");
+    assert!(stdout(&submitted).contains("favours"), "{submitted:?}");
+
+    let exported = ground.client(server, &["export", "last", "parquet"]);
+    assert!(exported.status.success(), "{exported:?}");
+    let parquet = fs::read(ground.home().join("results.parquet")).unwrap();
+    // Apache Parquet, "File Format": the magic number at both ends.
+    assert!(parquet.starts_with(b"PAR1") && parquet.ends_with(b"PAR1"));
+    let page = ground.ask(server, &["export", "last", "html", "-o", "-"]);
+    assert!(page.contains("<html"));
+}
