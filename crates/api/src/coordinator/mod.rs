@@ -55,6 +55,9 @@ const DEAD_IN_HAND: NonZeroU16 = NonZeroU16::new(16).unwrap();
 /// Batches whose documents are written at the same time: each costs a few megabytes.
 const DOCUMENTS_AT_A_TIME: usize = 2;
 
+/// Webhooks told at the same time: receivers that are slow keep no batch waiting.
+const NOTIFICATIONS_AT_A_TIME: usize = 8;
+
 /// What an operator may choose about it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -87,6 +90,7 @@ pub struct State {
     /// Batches that a message in hand is working on.
     in_hand: Mutex<HashSet<(Tenant, BatchId)>>,
     documents: Semaphore,
+    notifications: Semaphore,
     notifier: OnceLock<Option<Notifier>>,
 }
 
@@ -98,6 +102,7 @@ impl Default for State {
             parked: AtomicU64::new(0),
             in_hand: Mutex::default(),
             documents: Semaphore::new(DOCUMENTS_AT_A_TIME),
+            notifications: Semaphore::new(NOTIFICATIONS_AT_A_TIME),
             notifier: OnceLock::new(),
         }
     }

@@ -33,6 +33,11 @@ pub(super) async fn handle(shared: &Shared, delivery: &Delivery, this: Notificat
             after: Duration::from_millis(early_ms),
         };
     }
+    let Ok(_permit) = shared.coordinator.notifications.try_acquire() else {
+        return Outcome::Snooze {
+            after: Duration::from_secs(1),
+        };
+    };
     match deliver(shared, &this).await {
         Ok(()) => Outcome::Done,
         Err(trouble) => insist(delivery, &trouble),
