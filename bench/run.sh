@@ -18,5 +18,10 @@ make_photos() { # NAME WIDTH HEIGHT COUNT
 make_photos 1280x960 1280 960 200
 make_photos 24mp 6000 4000 40
 
-"$python" bench/compare.py --pitchfleet "$binary" --bundle bundles/demo \
-    --photos "$cache/1280x960" "$cache/24mp" --rounds "${ROUNDS:-3}"
+"$python" bench/bundle_at.py bundles/demo "$cache/demo-640" 640
+
+for bundle in bundles/demo "$cache/demo-640"; do
+    echo "## $bundle"
+    "$python" bench/compare.py --pitchfleet "$binary" --bundle "$bundle" \
+        --photos "$cache/1280x960" "$cache/24mp" --rounds "${ROUNDS:-3}"
+done
