@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use ::api::config::{ApiConfig, ApiLimits, ImportRule};
 use ::api::http::tokens::Tokens;
+use ::api::webhook::SecretError;
 use ::worker::WorkerConfig;
 use engine::bundle::Bundle;
 use engine::{Engine, EngineConfig};
@@ -206,11 +207,25 @@ pub(super) fn api_config(settings: &Settings) -> Result<ApiConfig, Fatal> {
         ..defaults
     };
     config.coordinator.max_photos = api.photos_per_batch;
-    config.webhook.hosts = settings
-        .webhooks
-        .iter()
-        .map(|webhook| webhook.host.clone())
-        .collect();
+    config.webhook.timeout_seconds = seconds(api.webhook_time);
+    for webhook in &settings.webhooks {
+        let secrets = webhook
+            .secrets
+            .iter()
+            .map(|secret| secret.reveal().to_owned().try_into());
+        let secrets: Result<Vec<_>, SecretError> = secrets.collect();
+        let secrets = secrets
+            .map_err(|error| Fatal::set_up(format!("the [[webhooks]] of {}: {error}", webhook.host)))?;
+        config.webhook.hosts.push(webhook.host.clone());
+        config
+            .webhook
+            .secrets
+            .entry(webhook.host.clone())
+            .or_default()
+            .extend(secrets);
+    }
+    let checked = config.webhook.check();
+    checked.map_err(|error| Fatal::set_up(error.to_string()))?;
     if let Some(path) = &api.tokens {
         let unusable = |error: &dyn std::fmt::Display| {
             Fatal::set_up(format!(

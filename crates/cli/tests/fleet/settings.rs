@@ -70,3 +70,21 @@ fn a_role_that_lacks_its_servers_says_which() {
     assert_eq!(output.status.code(), Some(3), "{output:?}");
     assert!(stderr(&output).contains("broker.url"), "{output:?}");
 }
+
+#[test]
+fn a_webhook_secret_that_is_none_is_refused_and_not_repeated() {
+    let ground = Ground::new();
+    let mut command = ground.pitchfleet();
+    command.args(["up", "--listen", "127.0.0.1:0"]).env(
+        "PITCHFLEET_WEBHOOKS",
+        "[{ host = \"hooks.example.org\", secrets = [\"hunter2\"] }]",
+    );
+    let output = command.output().unwrap();
+    assert_eq!(output.status.code(), Some(3), "{output:?}");
+    let said = stderr(&output);
+    assert!(
+        said.contains("hooks.example.org") && said.contains("whsec_"),
+        "{said}"
+    );
+    assert!(!said.contains("hunter2"), "{said}");
+}
