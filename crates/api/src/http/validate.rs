@@ -2,10 +2,10 @@
 
 use fleet::api::{NewBatch, NewKey, NewSource, NewUpload, NewUploads};
 use fleet::ids::Tenant;
-use url::Url;
 
 use super::problem::{ApiError, Code};
 use crate::config::ApiConfig;
+use crate::webhook::TargetError;
 
 /// Characters of a batch's name and of a group.
 const LONGEST_NAME: usize = 200;
@@ -126,25 +126,14 @@ fn source(config: &ApiConfig, tenant: &Tenant, bucket: &str, start: &str) -> Res
     ))
 }
 
+/// Read as it will be when it is dialled.
 fn webhook_url(config: &ApiConfig, webhook: &str) -> Result<(), ApiError> {
-    let url = Url::parse(webhook).map_err(|error| invalid("/webhook", format!("is no URL: {error}")))?;
-    if url.scheme() != "https" || !url.username().is_empty() || url.password().is_some() {
-        return Err(invalid(
-            "/webhook",
-            "must begin with `https://` and hold no user or password",
-        ));
-    }
-    let host = url.host_str().unwrap_or_default();
-    if config
-        .webhook
-        .hosts
-        .iter()
-        .any(|allowed| allowed.eq_ignore_ascii_case(host))
-    {
-        return Ok(());
-    }
-    let message = format!("`{host}` is not among the hosts that the operator allows (`api.webhook.hosts`)");
-    Err(ApiError::field(Code::ForbiddenWebhook, "/webhook", message))
+    let (code, error) = match config.webhook.target(webhook) {
+        Ok(_) => return Ok(()),
+        Err(error @ TargetError::UnknownHost { .. }) => (Code::ForbiddenWebhook, error),
+        Err(error) => (Code::InvalidBody, error),
+    };
+    Err(ApiError::field(code, "/webhook", error.to_string()))
 }
 
 fn invalid(field: impl Into<String>, message: impl Into<String>) -> ApiError {
