@@ -215,6 +215,10 @@ fn a_folder_becomes_a_report_and_broken_photos_stop_nothing() {
     assert_eq!(verdict["groups"].as_array().unwrap().len(), 2);
     assert_eq!(day.report("summary.csv").lines().count(), 10);
     assert_eq!(day.report("results.ndjson").lines().count(), 9);
+    let parquet = day.report("results.parquet");
+    assert!(parquet.starts_with(b"PAR1") && parquet.ends_with(b"PAR1"));
+    let coco: Value = serde_json::from_slice(&day.report("coco.json")).unwrap();
+    assert_eq!(coco["images"].as_array().unwrap().len(), 3);
     assert!(
         day.report("report.html").starts_with(b"<!DOCTYPE html>")
             || day.report("report.html").starts_with(b"<!doctype html>")

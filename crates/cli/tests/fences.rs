@@ -15,6 +15,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("lapin", &["queue"]),
     ("aws-sdk-s3", &["store"]),
     ("aws-config", &["store"]),
+    ("parquet", &["report"]),
     ("clap", &["cli"]),
     ("indicatif", &["cli"]),
     ("anyhow", &["cli"]),

@@ -1,6 +1,7 @@
 //! The documents of a batch, from the results in its folder: one pass for the tables and the verdict, one for the page.
 
 use std::io;
+use std::iter;
 use std::time::SystemTime;
 
 use engine::bundle::Bundle;
@@ -8,7 +9,7 @@ use fleet::layout;
 use fleet::manifest::Manifest;
 use fleet::result::PhotoResult;
 use pitch::verdict::{Verdict, VerdictBuilder};
-use report::{About, HtmlReport, ReportError, ResultsNdjson, SummaryCsv};
+use report::{About, Document, ExportFormat, ReportError, Setting};
 
 use super::summary::Failures;
 use super::{batch, plan};
@@ -16,7 +17,9 @@ use crate::exit::Fatal;
 use crate::out_dir::{OutDir, Partial};
 
 /// Name of the page in the report folder.
-pub(super) const PAGE: &str = "report.html";
+pub(super) const PAGE: &str = ExportFormat::Html.file_name();
+/// Bytes of a document that wait in memory before they go to a temporary file.
+const SCRATCH: usize = 1 << 20;
 
 /// Writes the report of the results that are there.
 ///
@@ -28,61 +31,83 @@ pub(super) fn finalise(
     bundle: &Bundle,
     wall_seconds: f64,
 ) -> Result<(Verdict, Failures), Fatal> {
+    let about = about(manifest, bundle, wall_seconds);
+    let mut setting = Setting {
+        about: &about,
+        verdict: None,
+    };
+    let (second, first): (Vec<_>, Vec<_>) = ExportFormat::ALL
+        .into_iter()
+        .filter(|&format| format != ExportFormat::Verdict)
+        .partition(|format| format.needs_verdict());
+
     let mut builder = VerdictBuilder::new();
     let mut failures = Failures::default();
-    let mut csv_file = out.create(&layout::report_key("summary.csv"))?;
-    let mut ndjson_file = out.create(&layout::report_key("results.ndjson"))?;
-    let mut csv = SummaryCsv::new(&mut csv_file);
-    let mut ndjson = ResultsNdjson::new(&mut ndjson_file);
-    let mut faults = (None, None);
-    for result in results(out) {
-        report::observe(&mut builder, &result);
-        failures.note(&result);
-        faults = (csv.add(&result).err(), ndjson.add(&result).err());
-        if faults.0.is_some() || faults.1.is_some() {
-            break;
-        }
-    }
-    let csv_fault = faults.0.or_else(|| csv.finish().err());
-    let ndjson_fault = faults.1.or_else(|| ndjson.finish().err());
-    end(csv_file, csv_fault)?;
-    end(ndjson_file, ndjson_fault)?;
+    let noted = results(out).inspect(|result| {
+        report::observe(&mut builder, result);
+        failures.note(result);
+    });
+    write(out, &first, setting, noted)?;
 
     let verdict = builder.finish();
-    let mut text = serde_json::to_vec_pretty(&verdict).map_err(|error| Fatal::output(error.to_string()))?;
-    text.push(b'\n');
-    out.write(&layout::report_key("verdict.json"), &text)?;
-
-    let mut page_file = out.create(&layout::report_key(PAGE))?;
-    let written = page(
-        &mut page_file,
-        out,
-        about(manifest, bundle, wall_seconds),
-        &verdict,
-    );
-    end(page_file, written.err())?;
+    setting.verdict = Some(&verdict);
+    write(out, &[ExportFormat::Verdict], setting, iter::empty())?;
+    write(out, &second, setting, results(out))?;
     Ok((verdict, failures))
+}
+
+/// Writes documents in one pass over `results`.
+fn write(
+    out: &OutDir,
+    formats: &[ExportFormat],
+    setting: Setting<'_>,
+    results: impl Iterator<Item = PhotoResult>,
+) -> Result<(), Fatal> {
+    let mut files = Vec::with_capacity(formats.len());
+    for format in formats {
+        files.push(out.create(&layout::report_key(format.file_name()))?);
+    }
+    if let Err((place, error)) = fill(&mut files, out, formats, setting, results) {
+        let error = match error {
+            ReportError::Write(error) => error,
+            error => io::Error::other(error.to_string()),
+        };
+        return Err(files.swap_remove(place).fault(error).into());
+    }
+    for file in files {
+        file.commit()?;
+    }
+    Ok(())
+}
+
+/// An error comes with the place of the document that failed.
+fn fill(
+    files: &mut [Partial],
+    out: &OutDir,
+    formats: &[ExportFormat],
+    setting: Setting<'_>,
+    results: impl Iterator<Item = PhotoResult>,
+) -> Result<(), (usize, ReportError)> {
+    let at = |place| move |error| (place, error);
+    let mut documents = Vec::with_capacity(formats.len());
+    for (place, (&format, file)) in formats.iter().zip(files).enumerate() {
+        let scratch = tempfile::spooled_tempfile_in(SCRATCH, out.root());
+        documents.push(Document::begin(format, file, scratch, setting).map_err(at(place))?);
+    }
+    for result in results {
+        for (place, document) in documents.iter_mut().enumerate() {
+            document.add(&result).map_err(at(place))?;
+        }
+    }
+    for (place, document) in documents.into_iter().enumerate() {
+        document.finish().map_err(at(place))?;
+    }
+    Ok(())
 }
 
 /// The results that are there, in the order of the listing.
 fn results(out: &OutDir) -> impl Iterator<Item = PhotoResult> {
     plan::items(out).filter_map(|item| plan::read_result(out, &item))
-}
-
-fn page(file: &mut Partial, out: &OutDir, about: About, verdict: &Verdict) -> Result<(), ReportError> {
-    let mut page = HtmlReport::begin(file, about, verdict)?;
-    for result in results(out) {
-        page.add(&result)?;
-    }
-    page.finish()?;
-    Ok(())
-}
-
-fn end(mut file: Partial, fault: Option<ReportError>) -> Result<(), Fatal> {
-    match fault {
-        None => Ok(file.commit()?),
-        Some(error) => Err(file.fault(io::Error::other(error.to_string())).into()),
-    }
 }
 
 fn about(manifest: &Manifest, bundle: &Bundle, wall_seconds: f64) -> About {
