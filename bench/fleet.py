@@ -1,148 +1,175 @@
-"""The same photos through a fleet (RabbitMQ, Garage, API, one worker) and through `analyze`, in turn, in one run.
+"""What the fleet costs beyond the analysis: photos through RabbitMQ and S3 against `analyze` on the same folder.
 
-    scripts/servers.sh python3 bench/fleet.py --pitchfleet target/release/pitchfleet --photos FOLDER
+    make build
+    scripts/servers.sh python3 bench/fleet.py target/release/pitchfleet samples --count 1000
 
-Prints a Markdown table: CPU seconds per photo of worker and engine together and of `analyze` (its engine included),
-their ratio round by round, the wall time of both, and the most memory that the worker process held (resident, without
-its engine). The photos are uploaded and queued before the worker starts; broker, S3 server and API share the machine,
-so walls say less than CPU time. Every round has photos of its own (a few bytes behind the end of the picture), because
-the fleet does not analyse the same content twice.
+One API and one worker, each a process of its own. CPU time is that of the worker and its engine (from /proc), against
+`analyze` with its engine; the servers and the client share the cores, so the walls are shown and not compared. Then a
+set of ten photos is submitted to the idle fleet, and again behind the large one.
 """
 
 import argparse
+import json
 import os
 import pathlib
 import re
 import shutil
-import signal
-import socket
-import statistics
 import subprocess
-import sys
 import tempfile
-import threading
 import time
+import urllib.request
+
+TICKS = os.sysconf("SC_CLK_TCK")
 
 
-def settings(port, bundle):
-    variables = {k: v for k, v in os.environ.items() if not k.startswith("PITCHFLEET_") or "ONNX" in k}
-    test = {k.removeprefix("PITCHFLEET_TEST_"): v for k, v in os.environ.items() if k.startswith("PITCHFLEET_TEST_")}
-    if "AMQP" not in test:
-        sys.exit("no servers: run it as `scripts/servers.sh python3 bench/fleet.py …`")
-    variables["PITCHFLEET_BROKER_URL"] = test["AMQP"]
-    for name in ("ENDPOINT", "REGION", "BUCKET", "ACCESS_KEY", "SECRET_KEY"):
-        variables[f"PITCHFLEET_STORE_{name}"] = test[f"S3_{name}"]
-    variables["PITCHFLEET_MODELS_BUNDLE"] = str(bundle.resolve())
-    variables["PITCHFLEET_API_LISTEN"] = f"127.0.0.1:{port}"
-    variables["PITCHFLEET_SERVER"] = f"http://127.0.0.1:{port}"
-    return variables
-
-
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
-
-
-def distinct_photos(source, folder, count, mark):
-    photos = sorted(p for p in source.iterdir() if p.suffix.lower() in {".jpg", ".jpeg"})
-    if not photos:
-        sys.exit(f"no photos in {source}")
-    folder.mkdir()
+def distinct_photos(source, out, count, salt):
+    """`count` JPEGs that differ in a comment only: equal work, and no result to reuse."""
+    photos = sorted(p for p in source.rglob("*") if p.suffix.lower() in {".jpg", ".jpeg"})
+    out.mkdir(parents=True)
     for i in range(count):
-        content = photos[i % len(photos)].read_bytes() + f"{mark} {i}".encode()
-        (folder / f"{i:05}.jpg").write_bytes(content)
+        comment = f"{salt} {i}".encode()
+        segment = b"\xff\xfe" + (len(comment) + 2).to_bytes(2, "big") + comment
+        data = photos[i % len(photos)].read_bytes()
+        (out / f"{i:05}.jpg").write_bytes(data[:2] + segment + data[2:])
 
 
-class Measured:
-    """A process, its CPU time with that of all it waited for, and the most memory that it held itself."""
+def cpu_seconds(pid):
+    """CPU time of a process, its threads, and of children that ended."""
+    fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return sum(int(field) for field in fields[11:15]) / TICKS
 
-    def __init__(self, command, variables):
-        self.process = subprocess.Popen(
-            command, env=variables, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-        self.began = time.perf_counter()
-        self.peak = 0
-        self.done = threading.Event()
-        self.sampler = threading.Thread(target=self.sample, daemon=True)
-        self.sampler.start()
 
-    def sample(self):
-        while not self.done.wait(0.1):
+def children(pid):
+    tasks = pathlib.Path(f"/proc/{pid}/task").iterdir()
+    return [int(child) for task in tasks for child in (task / "children").read_text().split()]
+
+
+def resident_mb(pid, what="VmHWM"):
+    status = pathlib.Path(f"/proc/{pid}/status").read_text()
+    return int(re.search(rf"{what}:\s+(\d+)", status)[1]) / 1024
+
+
+def machine_idle():
+    return int(pathlib.Path("/proc/stat").read_text().split("\n")[0].split()[4]) / TICKS
+
+
+class Fleet:
+    def __init__(self, binary, folder):
+        name = f"bench{os.getpid()}"
+        test = {key.removeprefix("PITCHFLEET_TEST_"): value for key, value in os.environ.items()}
+        self.binary, self.folder, self.port = binary, folder, 18080 + os.getpid() % 1000
+        self.environment = os.environ | {
+            "HOME": str(folder),
+            "PITCHFLEET_BROKER_URL": test["AMQP"],
+            "PITCHFLEET_BROKER_PREFIX": name,
+            "PITCHFLEET_STORE_BUCKET": test["S3_BUCKET"],
+            "PITCHFLEET_STORE_ENDPOINT": test["S3_ENDPOINT"],
+            "PITCHFLEET_STORE_REGION": test["S3_REGION"],
+            "PITCHFLEET_STORE_ACCESS_KEY": test["S3_ACCESS_KEY"],
+            "PITCHFLEET_STORE_SECRET_KEY": test["S3_SECRET_KEY"],
+            "PITCHFLEET_STORE_PREFIX": name,
+            "PITCHFLEET_SERVER": f"http://127.0.0.1:{self.port}",
+        }
+
+    def start(self, *arguments):
+        log = open(self.folder / f"{arguments[0]}.log", "wb")
+        return subprocess.Popen([self.binary, *arguments], env=self.environment, stdout=log, stderr=log)
+
+    def call(self, *arguments):
+        done = subprocess.run([self.binary, *arguments], env=self.environment, capture_output=True, text=True)
+        if done.returncode:
+            raise SystemExit(f"{' '.join(map(str, arguments))}: {done.stderr}")
+        return done.stdout
+
+    def get(self, path):
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}") as answer:
+            return json.load(answer)
+
+    def wait_until_up(self):
+        for _ in range(200):
             try:
-                status = pathlib.Path(f"/proc/{self.process.pid}/status").read_text()
-                self.peak = max(self.peak, int(re.search(r"VmRSS:\s+(\d+)", status)[1]) / 1024)
-            except (OSError, TypeError):
-                pass
+                with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/readyz"):
+                    return
+            except OSError:
+                time.sleep(0.1)
+        raise SystemExit("the API is not ready: " + (self.folder / "api.log").read_text()[-2000:])
 
-    def end(self):
-        _, status, usage = os.wait4(self.process.pid, 0)
-        self.process.returncode = os.waitstatus_to_exitcode(status)
-        self.done.set()
-        self.sampler.join()
-        if self.process.returncode:
-            sys.exit(f"failed with {self.process.returncode}: {' '.join(self.process.args)}")
-        return usage.ru_utime + usage.ru_stime
+    def submit(self, folder):
+        """Uploads a folder; its id once it is submitted."""
+        self.call("submit", str(folder), "--detach")
+        return self.get("/v1/batches?limit=1")["batches"][0]["id"]
 
-
-def analyze(binary, folder, variables):
-    out = tempfile.mkdtemp(prefix="pitchfleet-bench-")
-    measured = Measured([binary, "analyze", str(folder), "--bundle", variables["PITCHFLEET_MODELS_BUNDLE"], "--out", out, "--overlays", "none"], variables)
-    cpu = measured.end()
-    wall = time.perf_counter() - measured.began
-    shutil.rmtree(out)
-    return cpu, wall
-
-
-def fleet(binary, folder, variables):
-    def client(*arguments):
-        subprocess.run([binary, *arguments], env=variables, check=True, stdout=subprocess.DEVNULL)
-
-    client("submit", str(folder), "--overlays", "none", "--detach")
-    worker = Measured([binary, "worker"], variables)
-    try:
-        client("watch", "last")
-        wall = time.perf_counter() - worker.began
-    finally:
-        worker.process.send_signal(signal.SIGTERM)
-    return worker.end(), wall, worker.peak
+    def finish(self, batch):
+        """The batch in its final state, and the seconds that it took to get there from now."""
+        began = time.perf_counter()
+        while True:
+            status = self.get(f"/v1/batches/{batch}")
+            if status["state"] in {"completed", "cancelled", "failed"}:
+                return status, time.perf_counter() - began
+            time.sleep(0.05)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pitchfleet", required=True)
-    parser.add_argument("--bundle", type=pathlib.Path, default="bundles/demo")
-    parser.add_argument("--photos", type=pathlib.Path, required=True)
+    parser.add_argument("binary", type=pathlib.Path)
+    parser.add_argument("photos", type=pathlib.Path)
     parser.add_argument("--count", type=int, default=1000)
-    parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args()
+    binary = arguments.binary.resolve()
 
-    variables = settings(free_port(), arguments.bundle)
-    api = subprocess.Popen([arguments.pitchfleet, "api"], env=variables, stderr=subprocess.DEVNULL)
-    rounds = []
-    try:
-        for number in range(arguments.rounds):
-            with tempfile.TemporaryDirectory(prefix="pitchfleet-bench-") as scratch:
-                folder = pathlib.Path(scratch, "photos")
-                distinct_photos(arguments.photos, folder, arguments.count, f"{os.getpid()} {number}")
-                alone = analyze(arguments.pitchfleet, folder, variables)
-                rounds.append((*alone, *fleet(arguments.pitchfleet, folder, variables)))
-    finally:
-        api.send_signal(signal.SIGTERM)
-        api.wait()
+    with tempfile.TemporaryDirectory() as place:
+        place = pathlib.Path(place)
+        large, small = place / "large", [place / f"small-{i}" for i in range(3)]
+        distinct_photos(arguments.photos, large, arguments.count, "large")
+        for i, folder in enumerate(small):
+            distinct_photos(arguments.photos, folder, 10, f"small {i}")
 
-    count = arguments.count
-    ratios = [r[2] / r[0] for r in rounds]
-    alone_cpu, alone_wall, fleet_cpu, fleet_wall, peak = (statistics.median(column) for column in zip(*rounds))
-    print(f"{count} photos, {len(rounds)} rounds (medians)\n")
-    print("| `analyze`: CPU ms/photo | worker and engine: CPU ms/photo | ratio (min to max) | `analyze`: photos/s "
-          "| fleet: photos/s | worker MB |")
-    print("|---|---|---|---|---|---|")
-    print(
-        f"| {1e3 * alone_cpu / count:.1f} | {1e3 * fleet_cpu / count:.1f} "
-        f"| {statistics.median(ratios):.3f} ({min(ratios):.3f} to {max(ratios):.3f}) "
-        f"| {count / alone_wall:.1f} | {count / fleet_wall:.1f} | {peak:.1f} |"
-    )
+        began, before = time.perf_counter(), os.times()
+        subprocess.run([binary, "analyze", large, "--out", place / "out"], check=True, capture_output=True)
+        after = os.times()
+        analyze = after.children_user + after.children_system - before.children_user - before.children_system
+        analyze_wall = time.perf_counter() - began
+        shutil.rmtree(place / "out")
+
+        fleet = Fleet(binary, place)
+        api = fleet.start("api", "--listen", f"127.0.0.1:{fleet.port}")
+        worker = fleet.start("worker")
+        try:
+            fleet.wait_until_up()
+            idle = {"worker": resident_mb(worker.pid, "VmRSS"), "api": resident_mb(api.pid, "VmRSS")}
+            # The first batch loads the models; the second is what an idle, warm fleet takes.
+            fleet.finish(fleet.submit(small[0]))
+            alone_began = time.perf_counter()
+            fleet.finish(fleet.submit(small[1]))
+            alone = time.perf_counter() - alone_began
+
+            start = cpu_seconds(worker.pid) + sum(map(cpu_seconds, children(worker.pid)))
+            batch = fleet.submit(large)
+            behind_began, machine = time.perf_counter(), machine_idle()
+            fleet.finish(fleet.submit(small[2]))
+            behind = time.perf_counter() - behind_began
+            status, _ = fleet.finish(batch)
+            wall = time.perf_counter() - behind_began
+            machine = machine_idle() - machine
+            own, engine = cpu_seconds(worker.pid), sum(map(cpu_seconds, children(worker.pid)))
+            spent = own + engine - start
+            count = arguments.count + 10
+            peaks = {"worker": resident_mb(worker.pid), "api": resident_mb(api.pid)}
+        finally:
+            for process in (worker, api):
+                process.terminate()
+            for process in (worker, api):
+                process.wait()
+
+    per_photo = 1e3 / arguments.count
+    print(f"counts                 {status['counts']}")
+    print(f"analyze                {analyze * per_photo:.1f} ms CPU/photo, wall {analyze_wall:.1f} s")
+    print(f"worker + engine        {spent * 1e3 / count:.1f} ms CPU/photo, wall {wall:.1f} s with the servers beside")
+    print(f"ratio                  {spent / count / (analyze / arguments.count):.3f}")
+    print(f"cores idle meanwhile   {100 * machine / (wall * os.cpu_count()):.1f} %")
+    print(f"worker resident        {idle['worker']:.1f} MB idle, {peaks['worker']:.1f} MB at most")
+    print(f"API resident           {idle['api']:.1f} MB idle, {peaks['api']:.1f} MB at most")
+    print(f"ten photos             {alone:.2f} s alone, {behind:.2f} s behind {arguments.count}")
 
 
 if __name__ == "__main__":
