@@ -20,7 +20,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
 use super::publisher::{self, Parcel, Route};
-use super::session::{Session, lost};
+use super::session::{Session, lost, settlement};
 use super::{Shared, wire};
 use crate::delivery::{Delivery, Outcome, Receipt};
 use crate::message::{self, Death, Envelope, Undecodable};
@@ -246,14 +246,14 @@ impl Task {
                     Some(delivery) => {
                         last_delivery = Instant::now();
                         hung_rounds = 0;
-                        self.hand_over(&channel, delivery.map_err(lost)?);
+                        self.hand_over(session, &channel, delivery.map_err(lost)?);
                     }
                     None => return Err(QueueError::Lost("the broker cancelled the consumer".into())),
                 },
                 command = self.commands.recv() => {
                     detach(&channel, &deliveries).await?;
                     while let Some(Ok(delivery)) = deliveries.next().await {
-                        self.hand_over(&channel, delivery);
+                        self.hand_over(session, &channel, delivery);
                     }
                     match command {
                         Some(Command::Prefetch(prefetch)) => {
@@ -302,7 +302,7 @@ impl Task {
             .map_err(lost)
     }
 
-    fn hand_over(&self, channel: &Channel, delivery: lapin::message::Delivery) {
+    fn hand_over(&self, session: &Session, channel: &Channel, delivery: lapin::message::Delivery) {
         let envelope = wire::envelope(&delivery.properties);
         let death = wire::death(&delivery.properties).filter(|_| self.lane.is_dead_letters());
         let body = Bytes::from(delivery.data);
@@ -313,6 +313,7 @@ impl Task {
             envelope: envelope.clone(),
             acker: delivery.acker,
             channel: channel.clone(),
+            life: session.life(),
             _in_hand: Arc::clone(&self.in_hand),
             settled: false,
         });
@@ -361,6 +362,7 @@ async fn detach(channel: &Channel, deliveries: &lapin::Consumer) -> Result<(), Q
 /// A delivery that was dropped unsettled, on its way back.
 pub(super) struct Abandoned {
     acker: Acker,
+    life: CancellationToken,
     /// Closing it would give everything else on it back, too.
     _channel: Channel,
 }
@@ -373,11 +375,11 @@ pub(super) async fn give_back(closed: CancellationToken, mut abandoned: mpsc::Un
             next = abandoned.recv() => next,
             () = closed.cancelled() => return,
         };
-        let Some(Abandoned { acker, .. }) = next else {
+        let Some(Abandoned { acker, life, .. }) = next else {
             return;
         };
         // On a dead channel the broker has done it itself.
-        let _ = acker.reject(BasicRejectOptions { requeue: true }).await;
+        settlement(&life, acker.reject(BasicRejectOptions { requeue: true })).await;
     }
 }
 
@@ -388,6 +390,7 @@ struct RabbitReceipt {
     envelope: Result<Envelope, Undecodable>,
     acker: Acker,
     channel: Channel,
+    life: CancellationToken,
     _in_hand: Arc<()>,
     settled: bool,
 }
@@ -423,9 +426,9 @@ impl Receipt for RabbitReceipt {
                     requeue: true,
                     ..BasicNackOptions::default()
                 };
-                let given_back = self.acker.nack(options).await;
+                let given_back = settlement(&self.life, self.acker.nack(options)).await;
                 self.settled = true;
-                if !given_back.unwrap_or(false) {
+                if !given_back {
                     self.shared.count_stale();
                 }
                 return Ok(());
@@ -453,9 +456,9 @@ impl Receipt for RabbitReceipt {
                 self.copy(to, &self.envelope, Some(&death)).await?;
             }
         }
-        let forgotten = self.acker.ack(BasicAckOptions::default()).await;
+        let forgotten = settlement(&self.life, self.acker.ack(BasicAckOptions::default())).await;
         self.settled = true;
-        if !forgotten.unwrap_or(false) {
+        if !forgotten {
             self.shared.count_stale();
         }
         Ok(())
@@ -466,9 +469,11 @@ impl Drop for RabbitReceipt {
     fn drop(&mut self) {
         if !self.settled && self.acker.usable() {
             let (acker, channel) = (self.acker.clone(), self.channel.clone());
+            let life = self.life.clone();
             // An error says that the queue is closed, and the broker has everything back.
             let _ = self.shared.abandoned.send(Abandoned {
                 acker,
+                life,
                 _channel: channel,
             });
         }

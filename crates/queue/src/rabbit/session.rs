@@ -91,6 +91,11 @@ impl Session {
         self.lost.is_cancelled()
     }
 
+    /// Cancelled when the session is of no more use.
+    pub(super) fn life(&self) -> CancellationToken {
+        self.lost.clone()
+    }
+
     /// Returns when [`Self::fail`] has been called.
     pub(super) async fn lost(&self) {
         self.lost.cancelled().await;
@@ -174,6 +179,27 @@ fn slow(config: &RabbitConfig) -> QueueError {
         "{}: no answer in {:?}",
         config.url, config.connect_timeout
     ))
+}
+
+/// Sends a settlement; false when it did not get out.
+///
+/// The client library's promise is not kept when the connection dies at the wrong moment, so it is not waited for
+/// longer than the session lives. A settlement that does not get out in time ends the session, and the broker gives the
+/// message to somebody else.
+pub(super) async fn settlement(
+    life: &CancellationToken,
+    sending: impl Future<Output = lapin::Result<bool>>,
+) -> bool {
+    tokio::select! {
+        sent = timeout(PROBE_TIMEOUT, sending) => sent.map_or_else(
+            |_| {
+                life.cancel();
+                false
+            },
+            |sent| sent.unwrap_or(false),
+        ),
+        () = life.cancelled() => false,
+    }
 }
 
 pub(super) fn lost(error: lapin::Error) -> QueueError {

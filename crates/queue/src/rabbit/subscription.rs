@@ -13,7 +13,7 @@ use lapin::types::{AMQPValue, FieldTable, ShortString};
 use tokio::sync::{mpsc, oneshot};
 
 use super::Shared;
-use super::session::{Session, lost};
+use super::session::{Session, lost, settlement};
 use crate::port::{Fanout, QueueError, Subscription};
 use crate::topology::SUBSCRIPTION_BACKLOG;
 
@@ -127,10 +127,6 @@ async fn listen(
         if bodies.send(Bytes::from(delivery.data)).await.is_err() {
             return Ok(());
         }
-        delivery
-            .acker
-            .ack(BasicAckOptions::default())
-            .await
-            .map_err(lost)?;
+        settlement(&session.life(), delivery.acker.ack(BasicAckOptions::default())).await;
     }
 }

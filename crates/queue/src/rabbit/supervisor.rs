@@ -32,6 +32,8 @@ pub(super) async fn run(shared: Arc<Shared>) {
             if let Some(current) = session.take() {
                 watch(&shared, &current).await;
                 current.fail();
+                // Half of it may still stand, and the broker would wait for ever for what is unacknowledged there.
+                tokio::spawn(async move { current.close().await });
                 tracing::warn!(broker = %shared.config.url, "connection to the broker lost");
                 shared.link.send_replace(Link::Down);
                 shared.connection.send_replace(Connection::Connecting {
