@@ -6,9 +6,7 @@ use fleet::event::Event;
 use fleet::failure::FailureCode;
 use fleet::job::{Control, Job};
 use fleet::layout::BatchKeys;
-use fleet::result::{
-    Outcome as PhotoOutcome, PhotoRecord, PhotoResult, RESULT_SCHEMA, TimingMs, WorkerFacts,
-};
+use fleet::result::{Outcome as PhotoOutcome, PhotoResult, WorkerFacts};
 use queue::{Delivery, Outcome};
 
 use super::trouble::Trouble;
@@ -90,28 +88,12 @@ async fn bury(shared: &Shared, job: &Job, reason: &str) -> Result<(), Trouble> {
 
 fn given_up(job: &Job, reason: &str) -> PhotoResult {
     let message = format!("`{}` was given up: {reason}. Retry the batch.", job.item.key);
+    let worker = WorkerFacts {
+        id: COORDINATOR.to_owned(),
+        ..WorkerFacts::default()
+    };
     PhotoResult {
-        schema: RESULT_SCHEMA.to_owned(),
-        batch: job.batch.to_string(),
-        index: job.item.index,
-        group: job.item.group.clone(),
-        photo: PhotoRecord {
-            key: job.item.key.clone(),
-            bytes: job.item.size,
-            ..PhotoRecord::default()
-        },
-        outcome: PhotoOutcome::Failed,
         failure: Some(FailureCode::GaveUp.failure(message)),
-        detection: None,
-        surface: None,
-        classification: None,
-        advice: None,
-        overlays: Default::default(),
-        digest: job.digest.clone(),
-        worker: WorkerFacts {
-            id: COORDINATOR.to_owned(),
-            ..WorkerFacts::default()
-        },
-        timing_ms: TimingMs::default(),
+        ..PhotoResult::blank(job.batch.to_string(), &job.item, job.digest.clone(), worker)
     }
 }

@@ -17,7 +17,7 @@ const EXAMPLES: &str = "\
 Examples:
   pitchfleet token create --tenant mcc --scope submit,read
   pitchfleet token create --tenant mcc --scope read --id scoreboard --file tokens.toml
-  pitchfleet token create --tenant ops --scope admin > /root/.pitchfleet-token
+  pitchfleet token create --tenant ops --scope admin > ~/.pitchfleet-token
 
 The token is shown once, on standard output; the file keeps its SHA-256. `api` and `up` read the file that api.tokens
 names when they start. To take a token back, delete its [[token]] and start them again.";
