@@ -101,14 +101,14 @@ async fn an_answer_that_makes_no_sense_is_unavailable() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn writers_and_deleters_of_one_folder_do_not_disturb_each_other() {
     let root = tempfile::tempdir().unwrap();
     let store = Arc::new(FolderStore::new(root.path()));
     let work = (0..8).map(|i| {
         let store = Arc::clone(&store);
         tokio::spawn(async move {
-            for _ in 0..50 {
+            for _ in 0..200 {
                 let key = format!("a/b/c/{i}");
                 store
                     .put(&key, Bytes::from_static(b"x"), "text/plain")

@@ -25,6 +25,8 @@ use listing::Walk;
 
 /// Marks files that are being written; no key may end so.
 const UNFINISHED: &str = ".pitchfleet-part";
+/// Times that a writer makes its folder anew when deleters take it away meanwhile.
+const TRIES: usize = 1000;
 
 /// Keys are paths below a root folder. Files appear whole: each is written beside its place and renamed into it.
 #[derive(Clone, Debug)]
@@ -98,10 +100,18 @@ fn create_beside(path: &Path) -> io::Result<NamedTempFile> {
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
     let mut tries = 0;
     loop {
-        std::fs::create_dir_all(folder)?;
-        match builder.tempfile_in(folder) {
-            // A deletion took the folder away, empty as it was.
-            Err(error) if error.kind() == io::ErrorKind::NotFound && tries < 100 => tries += 1,
+        let made = std::fs::create_dir_all(folder).and_then(|()| builder.tempfile_in(folder));
+        match made {
+            // A deletion took one of the folders away, empty as it was; `create_dir_all` says `AlreadyExists` when it
+            // goes between being found and being looked at.
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::NotFound | io::ErrorKind::AlreadyExists
+                ) && tries < TRIES =>
+            {
+                tries += 1;
+            }
             result => return result,
         }
     }
