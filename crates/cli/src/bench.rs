@@ -46,7 +46,7 @@ pub(crate) struct Args {
     #[arg(value_name = "PATH")]
     photos: Vec<PathBuf>,
     /// Least number of photos in a run; they are repeated to reach it
-    #[arg(long, value_name = "N", default_value_t = 100)]
+    #[arg(long, value_name = "N", default_value_t = 1000)]
     count: usize,
     /// Times that both sides are measured; the median counts
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..))]
@@ -87,10 +87,13 @@ struct Report {
 pub(crate) fn run(args: &Args) -> anyhow::Result<Ending> {
     let repeated = Repeated::new(samples::photos(&args.photos)?, args.count)?;
     let bundle = bundles::find(args.engine.bundle.as_deref())?;
+    // Removed at the end only: ext4 is slow to hand out the inodes of files that went a moment ago.
+    let outputs = tempfile::tempdir()?;
     let mut rounds = Vec::new();
-    for _ in 0..args.rounds {
+    for number in 0..args.rounds {
         let (parts, analysed) = parts_alone(args, &bundle, &repeated)?;
-        let (whole, whole_wall) = whole_run(args, &bundle, &repeated)?;
+        let (whole, whole_wall) =
+            whole_run(args, &bundle, &repeated, &outputs.path().join(number.to_string()))?;
         let count = analysed as f64;
         let mut round = Round {
             decode: parts.decode / count,
@@ -233,14 +236,13 @@ fn cpu_of_lanes(pid: u32) -> anyhow::Result<f64> {
 }
 
 /// CPU and wall milliseconds of `pitchfleet analyze` on the photos.
-fn whole_run(args: &Args, bundle: &Path, repeated: &Repeated) -> anyhow::Result<(f64, f64)> {
-    let out = tempfile::tempdir()?;
+fn whole_run(args: &Args, bundle: &Path, repeated: &Repeated, out: &Path) -> anyhow::Result<(f64, f64)> {
     let mut command = Command::new(std::env::current_exe()?);
     command
         .arg("analyze")
         .arg(repeated.folder.path())
         .arg("--out")
-        .arg(out.path())
+        .arg(out)
         .arg("--bundle")
         .arg(bundle);
     command.args([

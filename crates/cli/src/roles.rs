@@ -2,6 +2,7 @@
 //!
 //! Each role is put together here, from the settings and the adapters that they name; nowhere else are adapters named.
 
+mod allocator;
 pub(crate) mod api;
 mod log;
 mod parts;
@@ -18,6 +19,7 @@ use crate::settings::{Loaded, SettingsArgs};
 /// # Errors
 /// When the settings cannot be used.
 fn begin(args: &SettingsArgs) -> Result<Loaded, Fatal> {
+    allocator::keep_small();
     let loaded = args.load()?;
     log::init()?;
     for doubt in &loaded.doubts {

@@ -10,7 +10,7 @@ use store::Buckets;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use super::{begin, parts, shutdown};
+use super::{allocator, begin, parts, shutdown};
 use crate::exit::{Ending, Fatal};
 use crate::settings::{Settings, SettingsArgs};
 
@@ -47,6 +47,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Ending> {
 }
 
 async fn serve(settings: &Settings) -> anyhow::Result<Ending> {
+    allocator::trim_now_and_then();
     let mut config = parts::api_config(settings)?;
     // Where no models lie beside it, the workers say which ones there are.
     if settings.models.bundle.is_some() {

@@ -9,7 +9,7 @@ use queue::Queue;
 use queue::memory::MemoryQueue;
 
 use super::api::{Server, listen};
-use super::{begin, parts, shutdown};
+use super::{allocator, begin, parts, shutdown};
 use crate::exit::{Ending, Fatal};
 use crate::settings::{Settings, SettingsArgs};
 
@@ -54,6 +54,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Ending> {
 }
 
 async fn serve(settings: &Settings) -> anyhow::Result<Ending> {
+    allocator::trim_now_and_then();
     let bundle = parts::bundle_folder(settings)?;
     let engine = parts::engine(settings, &bundle)?;
     let fallback = parts::default_folder();

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 
-use super::{begin, parts, shutdown};
+use super::{allocator, begin, parts, shutdown};
 use crate::exit::{Ending, Fatal};
 use crate::settings::{Settings, SettingsArgs};
 
@@ -36,6 +36,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Ending> {
 }
 
 async fn serve(settings: &Settings) -> anyhow::Result<Ending> {
+    allocator::trim_now_and_then();
     let folder = parts::bundle_folder(settings)?;
     let engine = parts::engine(settings, &folder)?;
     let buckets = parts::buckets(settings, None).await?;
