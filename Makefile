@@ -2,7 +2,7 @@
 
 BIN = $(or $(CARGO_TARGET_DIR),target)/release/pitchfleet
 
-.PHONY: help build demo test servers check bench clean
+.PHONY: help build demo test chart servers check bench clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -17,6 +17,9 @@ demo: build ## Analyse the sample photos with the demo models
 test: ## Run every test
 	@scripts/setup.sh test
 	@scripts/test.sh
+
+chart: ## Run the Helm chart's tests alone
+	@helm/tests/run.sh
 
 servers: ## Start RabbitMQ and an S3 server until Ctrl-C, and say how to use them
 	@scripts/setup.sh test
