@@ -21,8 +21,9 @@ def run() -> int:
     suite = unittest.TestLoader().discover(str(Path(__file__).parent))
     result = unittest.TextTestRunner(verbosity=1).run(suite)
     failed = len({str(test) for test, _ in result.failures + result.errors})
+    passed = result.testsRun - failed - len(result.skipped)
     word = "ok" if result.wasSuccessful() else "FAILED"
-    print(f"test result: {word}. {result.testsRun - failed} passed; {failed} failed")
+    print(f"test result: {word}. {passed} passed; {failed} failed")
     return 0 if result.wasSuccessful() else 1
 
 

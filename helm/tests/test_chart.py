@@ -64,7 +64,7 @@ class Renders(unittest.TestCase):
                     context = container["securityContext"]
                     self.assertIs(context["allowPrivilegeEscalation"], False)
                     self.assertEqual(context["capabilities"], {"drop": ["ALL"]})
-                    # The trial's broker writes its own configuration.
+                    # The trial's broker writes its cookie and plugins' data where it was installed.
                     self.assertIs(context["readOnlyRootFilesystem"], container["name"] != "rabbitmq")
                     self.assertIn("memory", container["resources"]["limits"])
 
@@ -127,6 +127,17 @@ class Renders(unittest.TestCase):
                 services = [service["metadata"]["labels"] for service in objects(self.name, "Service")]
                 found = [labels for labels in services if spec["selector"]["matchLabels"].items() <= labels.items()]
                 self.assertEqual(len(found), 1, place)
+
+
+    def notes(self):
+        """What an operator reads at the end is rendered too, and says how to go on."""
+        file = f"{HERE}/values/{self.name}.yaml"
+        shown = helm("install", "day-1", str(CHART), "--namespace", "cricket", "--dry-run=client", "--values", file)
+        self.assertEqual(shown.returncode, 0, shown.stderr)
+        notes = shown.stdout.rsplit("\nNOTES:\n", 1)[1]
+        self.assertIn("Pools of workers:", notes)
+        self.assertEqual("helm test day-1 -n cricket" in notes, bool(objects(self.name, "Pod")))
+        self.assertNotIn("<no value>", shown.stdout)
 
 
 class Refuses(unittest.TestCase):
