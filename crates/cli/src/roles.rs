@@ -11,19 +11,22 @@ pub(crate) mod token;
 pub(crate) mod up;
 pub(crate) mod worker;
 
+use ::trace::Tracing;
+
 use crate::exit::Fatal;
 use crate::settings::{Loaded, SettingsArgs};
 
-/// What every role does first.
+/// What every role does first: reads the settings, and begins to write its log and its traces, whose last spans are
+/// sent when the second is dropped. `role` is what traces call it.
 ///
 /// # Errors
 /// When the settings cannot be used.
-fn begin(args: &SettingsArgs) -> Result<Loaded, Fatal> {
+fn begin(args: &SettingsArgs, role: &'static str) -> Result<(Loaded, Tracing), Fatal> {
     allocator::keep_small();
     let loaded = args.load()?;
-    log::init()?;
+    let tracing = log::init(&loaded.settings, role)?;
     for doubt in &loaded.doubts {
         tracing::warn!("{doubt}");
     }
-    Ok(loaded)
+    Ok((loaded, tracing))
 }

@@ -112,6 +112,8 @@ pub(crate) struct Settings {
     pub(crate) api: Api,
     pub(crate) worker: Worker,
     pub(crate) models: Models,
+    pub(crate) log: Log,
+    pub(crate) trace: Trace,
 }
 
 /// RabbitMQ.
@@ -272,6 +274,40 @@ pub(crate) struct Models {
     pub(crate) bundle: Option<PathBuf>,
     pub(crate) precision: PrecisionChoice,
     pub(crate) runtime_library: Option<PathBuf>,
+}
+
+/// Log lines.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Log {
+    pub(crate) filter: String,
+    pub(crate) format: LogFormat,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self {
+            // Our own parts say what they do; libraries only what is wrong.
+            filter: "warn,pitchfleet=info,api=info,worker=info,engine=info,queue=info,store=info".to_owned(),
+            format: LogFormat::Human,
+        }
+    }
+}
+
+/// Who reads the log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum LogFormat {
+    #[default]
+    Human,
+    Json,
+}
+
+/// Traces.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Trace {
+    pub(crate) endpoint: Option<String>,
 }
 
 impl Settings {

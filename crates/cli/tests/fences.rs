@@ -20,6 +20,10 @@ const HOMES: &[(&str, &[&str])] = &[
     ("indicatif", &["cli"]),
     ("anyhow", &["cli"]),
     ("axum", &["api"]),
+    ("opentelemetry", &["trace"]),
+    ("opentelemetry_sdk", &["trace"]),
+    ("opentelemetry-otlp", &["trace"]),
+    ("tracing-opentelemetry", &["trace"]),
 ];
 
 /// What each crate of the workspace may use of the others. Data flows one way: photo in, analysis out.
@@ -29,14 +33,15 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("engine", &["pitch"]),
     ("queue", &[]),
     ("store", &[]),
+    ("trace", &[]),
     ("testkit", &[]), // and nobody's but as a dev-dependency
     ("report", &["pitch", "fleet"]),
-    ("api", &["pitch", "fleet", "queue", "store", "report"]),
-    ("worker", &["pitch", "fleet", "engine", "queue", "store"]),
+    ("api", &["pitch", "fleet", "queue", "store", "report", "trace"]),
+    ("worker", &["pitch", "fleet", "engine", "queue", "store", "trace"]),
     (
         "cli",
         &[
-            "pitch", "fleet", "engine", "report", "queue", "store", "worker", "api",
+            "pitch", "fleet", "engine", "report", "queue", "store", "trace", "worker", "api",
         ],
     ),
 ];

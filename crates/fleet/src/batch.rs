@@ -111,6 +111,9 @@ pub struct Active {
     /// Since when there were that many, milliseconds of Unix time: a batch that does not move may have lost jobs.
     #[serde(default)]
     pub since_ms: u64,
+    /// W3C `traceparent` of whoever started the chain, so that all that follows is in one trace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub traceparent: Option<String>,
 }
 
 /// What a batch that is not finished is waiting for a coordinator to do.

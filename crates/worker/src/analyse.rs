@@ -14,8 +14,10 @@ use pitch::photo::PhotoError;
 use queue::Lane;
 use store::{Store, StoreError, StoreErrorKind};
 use tokio::time::timeout;
+use tracing::{Instrument, info_span};
 
 use crate::context::Context;
+use crate::follow;
 use crate::record::{self, Stored};
 use crate::reuse;
 use crate::spool::{self, FetchError, Spooled};
@@ -64,30 +66,53 @@ pub(crate) async fn analyse(context: &Context, job: &Job, arrival: Arrival) -> R
 
     let declared = job.item.sha256.as_deref().filter(|hash| is_sha256(hash));
     if let Some(hash) = declared
-        && let Some(result) = reuse::find(context, job, &facts, hash, &blank).await
+        && let Some(result) = earlier(context, job, &facts, hash, &blank).await
     {
-        return record::reused(context, job, arrival, result).await;
+        return record::reused(context, job, arrival, result)
+            .instrument(info_span!("store"))
+            .await;
     }
 
     let fetching = Instant::now();
-    let photo = unless_draining(context, fetch(context, job, &blank)).await?;
+    let photo = unless_draining(context, fetch(context, job, &blank))
+        .instrument(info_span!("fetch"))
+        .await?;
     blank.photo.sha256 = Some(photo.sha256.clone());
     blank.photo.bytes = Some(photo.bytes);
     blank.timing_ms.fetch = Some(milliseconds(fetching));
 
     if declared != Some(photo.sha256.as_str())
-        && let Some(result) = reuse::find(context, job, &facts, &photo.sha256, &blank).await
+        && let Some(result) = earlier(context, job, &facts, &photo.sha256, &blank).await
     {
-        return record::reused(context, job, arrival, result).await;
+        return record::reused(context, job, arrival, result)
+            .instrument(info_span!("store"))
+            .await;
     }
 
-    let analysed = in_engine(context, job, arrival, choice, photo, &blank).await?;
+    let analysed = in_engine(context, job, arrival, choice, photo, &blank)
+        .instrument(info_span!("engine"))
+        .await?;
     if analysed.facts.bundle_digest != job.digest.bundle {
         return Err(Stop::Elsewhere(
             "this worker's bundle was replaced by another".to_owned(),
         ));
     }
-    record::analysed(context, job, arrival, blank, analysed).await
+    record::analysed(context, job, arrival, blank, analysed)
+        .instrument(info_span!("store"))
+        .await
+}
+
+/// The result that there is of the same photo already.
+async fn earlier(
+    context: &Context,
+    job: &Job,
+    facts: &EngineFacts,
+    sha256: &str,
+    blank: &PhotoResult,
+) -> Option<PhotoResult> {
+    reuse::find(context, job, facts, sha256, blank)
+        .instrument(info_span!("reuse"))
+        .await
 }
 
 /// What is known of the photo before anything was done with it.
@@ -199,6 +224,7 @@ async fn in_engine(
     };
     match present.engine.analyse(request).await {
         Ok(analysed) => {
+            follow::analysed(&analysed);
             context.engines.remember(choice, &analysed.facts);
             Ok(analysed)
         }

@@ -7,6 +7,7 @@ mod analyse;
 mod config;
 mod context;
 mod engines;
+mod follow;
 mod lifecycle;
 mod memory;
 mod places;

@@ -88,7 +88,7 @@ async fn retry_or_give_up(
         }
         Outcome::Retry { after, reason } => {
             context.tally.count(|done| done.retried += 1);
-            tracing::warn!(batch = %job.batch, index = job.item.index, %reason, ?after, "a photo is tried again");
+            tracing::warn!(%reason, ?after, "a photo is tried again");
             Outcome::Retry { after, reason }
         }
         other => other,

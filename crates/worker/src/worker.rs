@@ -13,10 +13,12 @@ use store::Buckets;
 use thiserror::Error;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, timeout};
+use tracing::Instrument as _;
 
 use crate::analyse::{self, Arrival, Stop};
 use crate::config::WorkerConfig;
 use crate::context::Context;
+use crate::follow;
 use crate::lifecycle::{Lifecycle, Seen, Step};
 use crate::settle;
 use crate::tell::{Events, Teller};
@@ -155,12 +157,18 @@ async fn attach(context: &Context, room: usize) -> Result<ExpressFirst, WorkerEr
 
 /// One delivery, from taking to settling.
 async fn handle(context: Arc<Context>, delivery: Delivery) {
+    let span = follow::photo(&context.config.id, &delivery);
+    handle_within(context, delivery).instrument(span).await;
+}
+
+async fn handle_within(context: Arc<Context>, delivery: Delivery) {
     let _counted = context.tally.take();
     let taken = Instant::now();
     let job: Job = match delivery.open() {
         Ok(job) => job,
         Err(why) => return settle::refuse(delivery, &why).await,
     };
+    follow::named(&job);
     let arrival = Arrival {
         lane: delivery.lane(),
         suspect: delivery.redeliveries() >= SUSPECT,
@@ -171,6 +179,7 @@ async fn handle(context: Arc<Context>, delivery: Delivery) {
         () = context.overdue.cancelled() => Err(Stop::Draining),
         came = analyse::analyse(&context, &job, arrival) => came,
     };
+    follow::ended(&came, taken);
     settle::settle(&context, delivery, &job, taken, came).await;
 }
 

@@ -69,14 +69,28 @@ impl std::fmt::Display for Link {
     }
 }
 
-fn message(stage: Stage, tenant: &Tenant, batch: BatchId, link: &Link) -> Result<Message, Trouble> {
+fn message(
+    stage: Stage,
+    tenant: &Tenant,
+    batch: BatchId,
+    link: &Link,
+    traceparent: Option<&str>,
+) -> Result<Message, Trouble> {
     let (tenant, chain) = (tenant.clone(), link.to_string());
     let control = match stage {
         Stage::Expand => Control::Expand { tenant, batch, chain },
         Stage::Finalise => Control::Finalise { tenant, batch, chain },
         Stage::Retry => Control::Retry { tenant, batch, chain },
     };
-    Ok(Message::json(&control)?)
+    Ok(traced(Message::json(&control)?, traceparent))
+}
+
+/// `message`, sent within the trace of `traceparent`.
+pub(super) fn traced(message: Message, traceparent: Option<&str>) -> Message {
+    match traceparent {
+        Some(traceparent) => message.traced(traceparent),
+        None => message,
+    }
 }
 
 /// Starts a new chain at `stage`; whatever is left of an older one ends itself. For submission ([`Stage::Expand`]),
@@ -88,6 +102,17 @@ fn message(stage: Stage, tenant: &Tenant, batch: BatchId, link: &Link) -> Result
 /// # Errors
 /// When the bucket or the broker does not answer.
 pub async fn begin(shared: &Shared, tenant: &Tenant, batch: BatchId, stage: Stage) -> Result<(), Trouble> {
+    begin_within(shared, tenant, batch, stage, trace::traceparent()).await
+}
+
+/// Starts a new chain within the trace of `traceparent`: that of the request which started the chain before it.
+pub(super) async fn begin_within(
+    shared: &Shared,
+    tenant: &Tenant,
+    batch: BatchId,
+    stage: Stage,
+    traceparent: Option<String>,
+) -> Result<(), Trouble> {
     let link = Link::first();
     let now = shared.clock.now_ms();
     let marker = Active {
@@ -96,9 +121,10 @@ pub async fn begin(shared: &Shared, tenant: &Tenant, batch: BatchId, stage: Stag
         stage,
         done: 0,
         since_ms: now,
+        traceparent,
     };
     objects::write(shared.buckets.home(), &active_key(tenant, batch), &marker).await?;
-    let message = message(stage, tenant, batch, &link)?;
+    let message = message(stage, tenant, batch, &link, marker.traceparent.as_deref())?;
     shared
         .queue
         .publish(Destination::Lane(Lane::Control), &[message])
@@ -216,7 +242,8 @@ impl<'a> Lease<'a> {
     pub(super) async fn arm(&mut self, stage: Stage, after: Option<Duration>) -> Result<(), Trouble> {
         self.check().await?;
         let next = self.link.next();
-        let message = message(stage, &self.tenant, self.batch, &next)?;
+        let traceparent = self.marker.traceparent.as_deref();
+        let message = message(stage, &self.tenant, self.batch, &next, traceparent)?;
         let to = match after {
             None => Destination::Lane(Lane::Control),
             Some(after) => Destination::Later(Lane::Control, after),

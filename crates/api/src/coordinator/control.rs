@@ -35,37 +35,39 @@ pub(super) async fn handle(shared: &Shared, delivery: &Delivery) -> Outcome {
             };
         }
     };
-    let (tenant, batch) = match &control {
-        Control::Notify {
+    let (name, tenant, batch) = match &control {
+        Control::Expand { tenant, batch, .. } => ("expand", tenant, *batch),
+        Control::Finalise { tenant, batch, .. } => ("finalise", tenant, *batch),
+        Control::Retry { tenant, batch, .. } => ("retry", tenant, *batch),
+        Control::Notify { tenant, batch, .. } => ("notify", tenant, *batch),
+    };
+    let span = tracing::Span::current();
+    trace::rename(&span, name);
+    span.record("tenant", tracing::field::display(tenant));
+    span.record("batch", tracing::field::display(batch));
+    if let Control::Notify {
+        id, tries, due_ms, ..
+    } = &control
+    {
+        let this = Notification {
             tenant,
             batch,
             id,
-            tries,
-            due_ms,
-        } => {
-            let this = Notification {
-                tenant,
-                batch: *batch,
-                id,
-                tries: *tries,
-                due_ms: *due_ms,
-            };
-            return notify::handle(shared, delivery, this).await;
-        }
-        Control::Expand { tenant, batch, .. }
-        | Control::Finalise { tenant, batch, .. }
-        | Control::Retry { tenant, batch, .. } => (tenant.clone(), *batch),
-    };
+            tries: *tries,
+            due_ms: *due_ms,
+        };
+        return notify::handle(shared, delivery, this).await;
+    }
     let Some(_in_hand) = InHand::claim(shared, tenant.clone(), batch) else {
         // The broker thought us gone and gave the message out again, or an older one comes late.
         return Outcome::Snooze {
             after: Duration::from_secs(1),
         };
     };
-    match step(shared, &tenant, batch, &control).await {
+    match step(shared, tenant, batch, &control).await {
         Ok(()) | Err(Trouble::Superseded) => Outcome::Done,
         Err(trouble) => {
-            tracing::warn!(%tenant, %batch, error = %trouble, attempt = delivery.attempt(), "a step failed");
+            tracing::warn!(error = %trouble, attempt = delivery.attempt(), "a step failed");
             let policy = RetryPolicy {
                 delays: DELAYS.to_vec(),
             };
@@ -82,7 +84,7 @@ async fn step(shared: &Shared, tenant: &Tenant, batch: BatchId, control: &Contro
         Control::Notify { .. } => return Ok(()),
     };
     let Some(lease) = Lease::take(shared, tenant, batch, chain).await? else {
-        tracing::debug!(%tenant, %batch, "a message of an older chain ends here");
+        tracing::debug!("a message of an older chain ends here");
         return Ok(());
     };
     match control {

@@ -24,6 +24,10 @@ pub(super) async fn handle(shared: &Shared, delivery: &Delivery) -> Outcome {
     let reason = death.map_or("no reason was given", |death| death.reason.as_str());
     let foreign = match delivery.open::<Job>() {
         Ok(job) => {
+            let span = tracing::Span::current();
+            span.record("tenant", tracing::field::display(&job.tenant));
+            span.record("batch", tracing::field::display(job.batch));
+            span.record("index", job.item.index);
             return match bury(shared, &job, reason).await {
                 Ok(()) => {
                     stats.dead_jobs.fetch_add(1, Ordering::Relaxed);
@@ -65,7 +69,7 @@ async fn bury(shared: &Shared, job: &Job, reason: &str) -> Result<(), Trouble> {
     if !exists(&keys.manifest()).await? || exists(&keys.result(index)).await? {
         return Ok(());
     }
-    tracing::warn!(tenant = %job.tenant, batch = %job.batch, index, reason, "nobody could analyse a photo");
+    tracing::warn!(reason, "nobody could analyse a photo");
     let result = given_up(job, reason);
     if let Some(failure) = &result.failure {
         objects::write(home, &keys.failure(index), failure).await?;

@@ -49,7 +49,7 @@ pub(super) async fn open(lease: Lease<'_>) -> Result<Option<(Lease<'_>, Manifest
         Err(error) => return Err(error.into()),
     };
     let Some(manifest) = manifest else {
-        tracing::info!(batch = %lease.batch, "the batch was deleted");
+        tracing::info!("the batch was deleted");
         return lease.end().await.map(|()| None);
     };
     // A coordinator was stopped between the last document and the end of the chain.
@@ -107,9 +107,7 @@ pub(super) async fn publish(
     let keys = lease.keys.clone();
     let mut jobs = Jobs::new(&lease, manifest, expanded);
     let published = lease.keep(jobs.publish(&keys, &census.done)).await?;
-    tracing::info!(
-        tenant = %lease.tenant, batch = %lease.batch, photos = expanded.photos, published, "batch expanded"
-    );
+    tracing::info!(photos = expanded.photos, published, "batch expanded");
     lease.marker.done = census.done.len();
     lease.marker.since_ms = lease.shared.clock.now_ms();
     finish::look_again(lease, FIRST_LOOK).await

@@ -6,9 +6,9 @@ use fleet::batch::{BatchState, Counts, Finished, Reason, Stage};
 use fleet::ids::{BatchId, Tenant};
 use fleet::job::Control;
 use fleet::manifest::Manifest;
-use queue::{Destination, Lane, Message, Queue};
+use queue::{Destination, Lane, Message};
 
-use super::chain::Lease;
+use super::chain::{Lease, traced};
 use super::expand::{open, recall};
 use super::publish::Jobs;
 use super::trouble::Trouble;
@@ -52,9 +52,7 @@ pub(super) async fn finalise(lease: Lease<'_>) -> Result<(), Trouble> {
     if has_lost_jobs(&lease).await? {
         let mut jobs = Jobs::new(&lease, &manifest, &expanded);
         let published = lease.keep(jobs.publish(&keys, &census.done)).await?;
-        tracing::warn!(
-            tenant = %lease.tenant, batch = %lease.batch, published, "jobs were lost and are published again"
-        );
+        tracing::warn!(published, "jobs were lost and are published again");
         lease.marker.since_ms = shared.clock.now_ms();
     }
     let delay = backoff(lease.step());
@@ -142,7 +140,7 @@ pub(super) async fn fail(
     reason: Reason,
 ) -> Result<(), Trouble> {
     let shared = lease.shared;
-    tracing::info!(tenant = %lease.tenant, batch = %lease.batch, code = %reason.code, "batch failed");
+    tracing::info!(code = %reason.code, "batch failed");
     let finished = Finished {
         state: BatchState::Failed,
         at: rfc3339(shared.clock.now_ms()),
@@ -161,13 +159,13 @@ pub(super) async fn close(
 ) -> Result<(), Trouble> {
     if manifest.is_some_and(|manifest| manifest.webhook.is_some()) {
         let notify = notification(&lease.tenant, lease.batch, finished);
-        publish_control(&*lease.shared.queue, &notify).await?;
+        publish_control(&lease, &notify).await?;
     }
     tell(&lease, finished.state).await;
     let (tenant, batch) = (lease.tenant.clone(), lease.batch);
     lease.shared.progress.invalidate(&tenant, batch);
     lease.end().await?;
-    tracing::info!(%tenant, %batch, state = finished.state.name(), "batch finished");
+    tracing::info!(state = finished.state.name(), "batch finished");
     Ok(())
 }
 
@@ -183,9 +181,11 @@ fn notification(tenant: &Tenant, batch: BatchId, finished: &Finished) -> Control
     }
 }
 
-async fn publish_control(queue: &dyn Queue, control: &Control) -> Result<(), Trouble> {
-    let message = Message::json(control)?;
-    queue
+async fn publish_control(lease: &Lease<'_>, control: &Control) -> Result<(), Trouble> {
+    let message = traced(Message::json(control)?, lease.marker.traceparent.as_deref());
+    lease
+        .shared
+        .queue
         .publish(Destination::Lane(Lane::Control), &[message])
         .await?;
     Ok(())

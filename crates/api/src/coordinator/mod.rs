@@ -39,6 +39,8 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
+use tracing::field::Empty;
 
 pub use self::chain::{begin, hasten};
 pub use self::trouble::Trouble;
@@ -192,10 +194,28 @@ fn log_panic(ended: Result<(), tokio::task::JoinError>) {
 }
 
 async fn settle(shared: Arc<Shared>, delivery: Delivery, shutdown: CancellationToken) {
+    let span = tracing::info_span!(
+        "message",
+        otel.name = "dead letter",
+        otel.kind = "consumer",
+        tenant = Empty,
+        batch = Empty,
+        index = Empty,
+        trace_id = Empty,
+    );
+    let envelope = delivery.envelope().ok();
+    trace::begin(
+        &span,
+        envelope.and_then(|envelope| envelope.traceparent.as_deref()),
+    );
+    settle_within(&shared, delivery, shutdown).instrument(span).await;
+}
+
+async fn settle_within(shared: &Shared, delivery: Delivery, shutdown: CancellationToken) {
     let handle = async {
         match delivery.lane() {
-            Lane::Dead => dead::handle(&shared, &delivery).await,
-            _ => control::handle(&shared, &delivery).await,
+            Lane::Dead => dead::handle(shared, &delivery).await,
+            _ => control::handle(shared, &delivery).await,
         }
     };
     let outcome = shutdown

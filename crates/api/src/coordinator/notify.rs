@@ -9,6 +9,7 @@ use fleet::layout::BatchKeys;
 use fleet::manifest::Manifest;
 use queue::{Delivery, Destination, Lane, Message, Outcome};
 
+use super::chain::traced;
 use super::insist;
 use super::trouble::Trouble;
 use crate::objects;
@@ -38,13 +39,17 @@ pub(super) async fn handle(shared: &Shared, delivery: &Delivery, this: Notificat
             after: Duration::from_secs(1),
         };
     };
-    match deliver(shared, &this).await {
+    let traceparent = delivery
+        .envelope()
+        .ok()
+        .and_then(|envelope| envelope.traceparent.as_deref());
+    match deliver(shared, &this, traceparent).await {
         Ok(()) => Outcome::Done,
         Err(trouble) => insist(delivery, &trouble),
     }
 }
 
-async fn deliver(shared: &Shared, this: &Notification<'_>) -> Result<(), Trouble> {
+async fn deliver(shared: &Shared, this: &Notification<'_>, traceparent: Option<&str>) -> Result<(), Trouble> {
     let home = shared.buckets.home();
     let keys = BatchKeys::new(this.tenant, this.batch);
     let manifest: Option<Manifest> = objects::read(home, &keys.manifest()).await?;
@@ -74,14 +79,14 @@ async fn deliver(shared: &Shared, this: &Notification<'_>) -> Result<(), Trouble
         .await;
     let (batch, id, tries) = (this.batch, this.id, this.tries);
     match outcome {
-        webhook::Outcome::Delivered => tracing::info!(%batch, id, tries, "webhook delivered"),
+        webhook::Outcome::Delivered => tracing::info!(id, tries, "webhook delivered"),
         webhook::Outcome::Disabled => {
-            tracing::warn!(%batch, id, "the webhook's receiver wants to hear no more")
+            tracing::warn!(id, "the webhook's receiver wants to hear no more")
         }
-        webhook::Outcome::Refused { reason } => tracing::warn!(%batch, id, reason, "webhook refused"),
-        webhook::Outcome::GaveUp { reason } => tracing::error!(%batch, id, tries, reason, "webhook given up"),
+        webhook::Outcome::Refused { reason } => tracing::warn!(id, reason, "webhook refused"),
+        webhook::Outcome::GaveUp { reason } => tracing::error!(id, tries, reason, "webhook given up"),
         webhook::Outcome::Retry { after, reason } => {
-            tracing::warn!(%batch, id, tries, reason, ?after, "webhook tried again later");
+            tracing::warn!(id, tries, reason, ?after, "webhook tried again later");
             let next = Control::Notify {
                 tenant: this.tenant.clone(),
                 batch,
@@ -90,7 +95,8 @@ async fn deliver(shared: &Shared, this: &Notification<'_>) -> Result<(), Trouble
                 due_ms: now_ms + u64::try_from(after.as_millis()).unwrap_or(u64::MAX),
             };
             let to = Destination::Later(Lane::Control, after);
-            shared.queue.publish(to, &[Message::json(&next)?]).await?;
+            let message = traced(Message::json(&next)?, traceparent);
+            shared.queue.publish(to, &[message]).await?;
         }
     }
     Ok(())

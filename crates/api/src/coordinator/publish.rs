@@ -7,7 +7,7 @@ use futures_util::{Stream, TryStreamExt};
 use queue::{Destination, Lane, Message};
 use roaring::RoaringBitmap;
 
-use super::chain::Lease;
+use super::chain::{Lease, traced};
 use super::items;
 use super::trouble::Trouble;
 use crate::shared::Shared;
@@ -15,11 +15,17 @@ use crate::shared::Shared;
 /// Jobs published in one call, about 1 MB.
 const WINDOW: usize = 1_000;
 
+/// Photos of one batch whose way is kept in traces, about: a trace with every photo of a big set is none that anybody
+/// could look at.
+const TRACED: u64 = 200;
+
 /// Everything about a batch's jobs that is the same in all of them.
 pub(super) struct Jobs<'a> {
     shared: &'a Shared,
     template: Job,
     lane: Lane,
+    /// Of so many photos one is traced.
+    one_of: u64,
 }
 
 impl<'a> Jobs<'a> {
@@ -43,6 +49,7 @@ impl<'a> Jobs<'a> {
                 digest: manifest.digest.clone(),
                 published_ms: 0,
             },
+            one_of: expanded.photos.div_ceil(TRACED).max(1),
             lane: if expanded.express {
                 Lane::Express
             } else {
@@ -80,6 +87,8 @@ impl<'a> Jobs<'a> {
         done: &RoaringBitmap,
     ) -> Result<Vec<Message>, Trouble> {
         let mut window = Vec::new();
+        let kept = trace::traceparent();
+        let quiet = kept.as_deref().map(trace::unsampled);
         while window.len() < WINDOW {
             let Some(item) = items.try_next().await? else {
                 break;
@@ -87,9 +96,13 @@ impl<'a> Jobs<'a> {
             if u32::try_from(item.index).is_ok_and(|index| done.contains(index)) {
                 continue;
             }
+            let traceparent = match item.index % self.one_of {
+                0 => &kept,
+                _ => &quiet,
+            };
             self.template.item = item;
             self.template.published_ms = self.shared.clock.now_ms();
-            window.push(Message::json(&self.template)?);
+            window.push(traced(Message::json(&self.template)?, traceparent.as_deref()));
         }
         Ok(window)
     }

@@ -8,7 +8,7 @@ use fleet::layout::{ACTIVE, active_key, active_of};
 use futures_util::TryStreamExt;
 use tokio_util::sync::CancellationToken;
 
-use super::chain::begin;
+use super::chain::begin_within;
 use super::trouble::Trouble;
 use crate::objects;
 use crate::shared::Shared;
@@ -72,7 +72,9 @@ async fn look(shared: &Shared, tenant: &Tenant, batch: BatchId, all: bool) -> Re
         Err(error) if error.is_damage() => None,
         Err(error) => return Err(error.into()),
     };
-    let (stage, touched_ms) = marker.map_or((Stage::Expand, 0), |marker| (marker.stage, marker.touched_ms));
+    let (stage, touched_ms, traceparent) = marker.map_or((Stage::Expand, 0, None), |marker| {
+        (marker.stage, marker.touched_ms, marker.traceparent)
+    });
     let silent_ms = shared.clock.now_ms().saturating_sub(touched_ms);
     if !all && u128::from(silent_ms) < STALE.as_millis() {
         return Ok(());
@@ -84,5 +86,5 @@ async fn look(shared: &Shared, tenant: &Tenant, batch: BatchId, all: bool) -> Re
         stage
     };
     tracing::warn!(%tenant, %batch, ?stage, silent_ms, "nobody works on a batch: it is started again");
-    begin(shared, tenant, batch, stage).await
+    begin_within(shared, tenant, batch, stage, traceparent).await
 }

@@ -11,6 +11,7 @@ mod gate;
 mod health;
 mod openapi;
 mod problem;
+mod requests;
 mod results;
 mod router;
 mod serve;

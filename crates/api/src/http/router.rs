@@ -5,20 +5,18 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request, State};
-use axum::http::{HeaderName, HeaderValue, Method, Uri};
-use axum::middleware::{Next, from_fn, from_fn_with_state};
+use axum::http::{Method, Uri};
+use axum::middleware::{Next, from_fn, from_fn_with_state, map_request};
 use axum::response::{IntoResponse as _, Response};
 use tower_http::catch_panic::CatchPanicLayer;
-use tower_http::request_id::{MakeRequestId, PropagateRequestIdLayer, RequestId, SetRequestIdLayer};
+use tower_http::request_id::{PropagateRequestIdLayer, SetRequestIdLayer};
 use tower_http::trace::TraceLayer;
-use ulid::Ulid;
 use utoipa_axum::router::OpenApiRouter;
 
 use super::app::App;
 use super::problem::{ApiError, Code, write_problem};
-use super::{analyze, batches, events, export, health, openapi, results, uploads, workers};
-
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+use super::requests::{Answered, Ids, InSpan, REQUEST_ID};
+use super::{analyze, batches, events, export, health, openapi, requests, results, uploads, workers};
 
 /// Every route over `app`.
 pub(crate) fn router(app: Arc<App>) -> Router {
@@ -46,44 +44,19 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .layer(CatchPanicLayer::custom(panicked))
         .layer(from_fn(with_problem_body))
         .layer(PropagateRequestIdLayer::new(REQUEST_ID))
-        .layer(TraceLayer::new_for_http().make_span_with(span))
+        .layer(
+            TraceLayer::new_for_http()
+                .make_span_with(InSpan)
+                .on_response(Answered),
+        )
         .layer(SetRequestIdLayer::new(REQUEST_ID, Ids))
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Ids;
-
-impl MakeRequestId for Ids {
-    fn make_request_id<B>(&mut self, _request: &axum::http::Request<B>) -> Option<RequestId> {
-        HeaderValue::from_str(&Ulid::generate().to_string())
-            .ok()
-            .map(RequestId::new)
-    }
-}
-
-/// The path of an upload is a secret, so that its route's name stands for it.
-fn span(request: &axum::http::Request<axum::body::Body>) -> tracing::Span {
-    let path = request.uri().path();
-    let path = if path.starts_with("/v1/uploads/") {
-        "/v1/uploads/…"
-    } else {
-        path
-    };
-    tracing::info_span!(
-        "request",
-        method = %request.method(),
-        path,
-        id = request_id(request).unwrap_or_default(),
-        token = tracing::field::Empty,
-    )
-}
-
-fn request_id<B>(request: &axum::http::Request<B>) -> Option<&str> {
-    request.headers().get(REQUEST_ID)?.to_str().ok()
+        .layer(map_request(async |request: Request| {
+            requests::without_odd_id(request)
+        }))
 }
 
 async fn with_problem_body(request: Request, next: Next) -> Response {
-    let id = request_id(&request).map(str::to_owned);
+    let id = requests::id(&request).map(str::to_owned);
     write_problem(next.run(request).await, id.as_deref())
 }
 

@@ -112,6 +112,7 @@ fn active(stage: Stage) -> Active {
         stage,
         done: 0,
         since_ms: 0,
+        traceparent: None,
     }
 }
 

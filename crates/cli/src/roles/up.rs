@@ -37,7 +37,8 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<Ending> {
-    let mut settings = begin(&args.settings)?.settings;
+    let (loaded, _tracing) = begin(&args.settings, "pitchfleet-up")?;
+    let mut settings = loaded.settings;
     if let Some(listen) = &args.listen {
         settings.api.listen.clone_from(listen);
     }

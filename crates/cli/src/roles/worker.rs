@@ -26,7 +26,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<Ending> {
-    let loaded = begin(&args.settings)?;
+    let (loaded, _tracing) = begin(&args.settings, "pitchfleet-worker")?;
     // One thread: the work is done in the engine's process, and an idle worker is to be small.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

@@ -7,6 +7,9 @@ use std::fs;
 use super::keys::{KEYS, Kind, OTHER_VARIABLES, PREFIX, TABLES, nearest};
 use crate::exit::Fatal;
 
+/// Shorter names of some keys' variables.
+const SHORT: &[(&str, &str)] = &[("BUNDLE", "models.bundle"), ("LOG", "log.filter")];
+
 /// The environment, as a map, so that tests need not change the process's own.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Environment {
@@ -63,11 +66,14 @@ impl Environment {
                 read.variables.push(variable);
             }
         }
-        if let Some(bundle) = self.get(&format!("{PREFIX}BUNDLE"))
-            && !self.has(&format!("{PREFIX}MODELS_BUNDLE"))
-        {
-            read.values.push(("models.bundle".to_owned(), bundle.into()));
-            read.variables.push(format!("{PREFIX}BUNDLE"));
+        for (short, key) in SHORT {
+            let (short, full) = (format!("{PREFIX}{short}"), key.replace('.', "_").to_uppercase());
+            if let Some(text) = self.get(&short)
+                && !self.has(&format!("{PREFIX}{full}"))
+            {
+                read.values.push(((*key).to_owned(), text.into()));
+                read.variables.push(short);
+            }
         }
         read.doubts = self.doubts();
         Ok(read)

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 pub(super) const PREFIX: &str = "PITCHFLEET_";
 
 /// Names of variables that are no keys.
-pub(super) const OTHER_VARIABLES: &[&str] = &["CONFIG", "BUNDLE", "SERVER", "TOKEN", "TOKEN_FILE"];
+pub(super) const OTHER_VARIABLES: &[&str] = &["CONFIG", "BUNDLE", "LOG", "SERVER", "TOKEN", "TOKEN_FILE"];
 
 /// How alike two names are, 0 to 1, for one to be taken for a slip of the other.
 const ALIKE: f64 = 0.7;
@@ -94,6 +94,12 @@ pub(super) const SECTIONS: &[(&str, &str)] = &[
     ("api", "The HTTP side: `api` and `up`."),
     ("worker", "The analysing side: `worker` and `up`."),
     ("models", "The models."),
+    ("log", "Log lines of `up`, `api` and `worker`, on standard error."),
+    (
+        "trace",
+        "Where each photo's time goes, from the request that submits it to its result. Sampling, headers and limits are\n\
+         # chosen by OpenTelemetry's standard variables (OTEL_TRACES_SAMPLER, OTEL_EXPORTER_OTLP_HEADERS, OTEL_BSP_…).",
+    ),
 ];
 
 /// A table that may be there several times.
@@ -388,6 +394,24 @@ pub(super) const KEYS: &[Key] = &[
         "runtime_library",
         Such("\"/usr/lib/libonnxruntime.so\""),
         "The ONNX Runtime library; absent: it is searched for.",
+    ),
+    plain(
+        "log",
+        "filter",
+        Default("\"warn,pitchfleet=info,api=info,worker=info,engine=info,queue=info,store=info\""),
+        "What is written: a level for everything, and others for single parts. Also PITCHFLEET_LOG.",
+    ),
+    plain(
+        "log",
+        "format",
+        Default("\"human\""),
+        "human, or json: an object for each line, what it is about under `spans`.",
+    ),
+    plain(
+        "trace",
+        "endpoint",
+        Such("\"http://collector:4318\""),
+        "An OpenTelemetry collector that takes OTLP over HTTP; absent: what OTEL_EXPORTER_OTLP_ENDPOINT says, else none.",
     ),
 ];
 

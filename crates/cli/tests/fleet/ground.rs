@@ -163,7 +163,9 @@ impl Role {
     pub(crate) fn api(command: &mut Command) -> Self {
         let mut process = Process::spawn(command);
         let line = process.wait_for_line(LISTENING);
-        let server = line.rsplit(LISTENING).next().unwrap().trim().to_owned();
+        let rest = line.rsplit(LISTENING).next().unwrap();
+        // In a JSON log, more follows.
+        let server = rest.split(['"', ' ']).next().unwrap().to_owned();
         process.wait_ready(&format!("{server}/livez"));
         Self { process, server }
     }

@@ -5,8 +5,10 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod client;
+mod collector;
 mod ground;
 mod interrupted;
 mod servers;
 mod settings;
 mod tokens;
+mod traces;

@@ -7,20 +7,20 @@ use testkit::{Bucket, Process, Vhost, http};
 
 use crate::ground::{Ground, Role, stdout};
 
-struct Servers {
-    vhost: Vhost,
-    bucket: Bucket,
+pub(crate) struct Servers {
+    pub(crate) vhost: Vhost,
+    pub(crate) bucket: Bucket,
 }
 
 impl Servers {
-    fn shared() -> Self {
+    pub(crate) fn shared() -> Self {
         Self {
             vhost: Vhost::shared(),
             bucket: Bucket::shared(),
         }
     }
 
-    fn role(&self, ground: &Ground, arguments: &[&str]) -> Command {
+    pub(crate) fn role(&self, ground: &Ground, arguments: &[&str]) -> Command {
         let bucket = &self.bucket;
         let mut command = ground.pitchfleet();
         command.args(arguments).envs([

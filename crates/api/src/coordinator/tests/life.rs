@@ -253,6 +253,7 @@ async fn a_lost_control_message_is_found_by_the_sweeper() {
             stage,
             done: 0,
             since_ms: 0,
+            traceparent: None,
         };
         fleet.put(&active_key(&fleet.tenant, batch), &marker).await;
         fleet.work();
