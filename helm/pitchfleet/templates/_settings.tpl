@@ -119,7 +119,13 @@ secretKeyKey: {{ ternary $store.existingSecret.secretKeyKey "secret-key" (ne $st
   value: {{ include "pitchfleet.sources" .Values.sources | quote }}
 {{- end }}
 {{- with .Values.log.filter }}
-- name: PITCHFLEET_LOG
+- name: PITCHFLEET_LOG_FILTER
+  value: {{ . | quote }}
+{{- end }}
+- name: PITCHFLEET_LOG_FORMAT
+  value: {{ .Values.log.format }}
+{{- with .Values.trace.endpoint }}
+- name: PITCHFLEET_TRACE_ENDPOINT
   value: {{ . | quote }}
 {{- end }}
 {{- end }}
