@@ -14,6 +14,7 @@ are taken from them, and given to pydantic.
 import ast
 import hashlib
 import json
+import re
 import sys
 import zipfile
 from pathlib import Path
@@ -70,6 +71,9 @@ def tidy(schema):
     for key, value in schema.items():
         if key in ("properties", "$defs"):
             kept[key] = {name: tidy(inner) for name, inner in value.items()}
+        elif key == "pattern":
+            # Go takes flags anywhere, Python at the start.
+            kept[key] = re.sub(r"^\^\(\?i\)", "(?i)^", value)
         elif key not in ("title", "description", "default"):
             kept[key] = tidy(value)
     choices = [choice for choice in kept.get("anyOf", []) if choice != {"type": "null"}]
