@@ -11,6 +11,7 @@ pub mod coordinator;
 pub mod http;
 mod listener;
 mod objects;
+pub mod orders;
 pub mod progress;
 pub mod roster;
 mod shared;

@@ -19,8 +19,11 @@ pub(crate) async fn run(shared: &Shared, shutdown: &CancellationToken) -> Result
     while let Some(Some(body)) = shutdown.run_until_cancelled(subscription.next()).await {
         match serde_json::from_slice::<Event>(&body) {
             Ok(event) => {
-                if let Event::Heartbeat(heartbeat) = &event {
-                    shared.roster.record(heartbeat, shared.clock.now_ms());
+                let now_ms = shared.clock.now_ms();
+                match &event {
+                    Event::Heartbeat(heartbeat) => shared.roster.record(heartbeat, now_ms),
+                    Event::Unload { worker, receipt } => shared.roster.record_unload(worker, *receipt),
+                    _ => shared.orders.record(&event),
                 }
                 shared.progress.record(&event);
             }

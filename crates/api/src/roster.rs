@@ -1,10 +1,10 @@
 //! Which workers there are, from their heartbeats. Nothing is counted on: a worker that nobody heard of still works.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use fleet::api::WorkerStatus;
-use fleet::event::{Heartbeat, WorkerState};
+use fleet::api::{MemorySample, WorkerMemory, WorkerStatus};
+use fleet::event::{Heartbeat, Receipt, WorkerState};
 use fleet::manifest::BundleRef;
 
 /// A worker is forgotten after it was silent for this long.
@@ -13,6 +13,14 @@ const FORGET_MS: u64 = 3_600_000;
 const MOST: usize = 10_000;
 /// So many heartbeats missed mean that a worker is gone.
 const MISSED: u64 = 3;
+/// Time between two samples of a worker's memory that are kept, at least.
+const SAMPLE_MS: u64 = 10_000;
+/// Samples that are kept of one worker: an hour's.
+const SAMPLES: usize = (FORGET_MS / SAMPLE_MS) as usize;
+/// Receipts that are kept of one worker.
+const RECEIPTS: usize = 100;
+/// Workers whose memory is kept: some 20 MB at most.
+const MOST_REMEMBERED: usize = 1_000;
 
 /// Every worker that was heard of in the last hour.
 #[derive(Debug, Default)]
@@ -24,6 +32,48 @@ pub struct Roster {
 struct Heard {
     at_ms: u64,
     last: Heartbeat,
+    samples: VecDeque<MemorySample>,
+    receipts: VecDeque<Receipt>,
+}
+
+impl Heard {
+    fn sample(&mut self) {
+        let memory = &self.last.memory;
+        let sample = MemorySample {
+            at_ms: self.at_ms,
+            worker_bytes: memory.worker_bytes,
+            engine_bytes: memory.engine_bytes,
+            private_bytes: memory
+                .worker_private_bytes
+                .saturating_add(memory.engine_private_bytes),
+            gpu_bytes: memory.gpu.map_or(0, |gpu| gpu.process_bytes),
+        };
+        let last_ms = self.samples.back().map(|last| last.at_ms);
+        // What came between two samples is not lost when the engine came or went in it.
+        let is_news = self
+            .samples
+            .back()
+            .is_some_and(|last| (last.engine_bytes == 0) != (sample.engine_bytes == 0));
+        if is_news || last_ms.is_none_or(|last_ms| sample.at_ms.saturating_sub(last_ms) >= SAMPLE_MS) {
+            push_bounded(&mut self.samples, sample, SAMPLES);
+        }
+        if let Some(receipt) = memory.last_unload {
+            self.receipt(receipt);
+        }
+    }
+
+    fn receipt(&mut self, receipt: Receipt) {
+        if self.receipts.back() != Some(&receipt) {
+            push_bounded(&mut self.receipts, receipt, RECEIPTS);
+        }
+    }
+}
+
+fn push_bounded<T>(kept: &mut VecDeque<T>, next: T, most: usize) {
+    if kept.len() == most {
+        kept.pop_front();
+    }
+    kept.push_back(next);
 }
 
 impl Roster {
@@ -35,13 +85,39 @@ impl Roster {
     pub fn record(&self, heartbeat: &Heartbeat, now_ms: u64) {
         let mut workers = self.workers();
         workers.retain(|_, heard| now_ms.saturating_sub(heard.at_ms) < FORGET_MS);
-        if workers.len() < MOST || workers.contains_key(&heartbeat.worker) {
-            let heard = Heard {
-                at_ms: now_ms,
-                last: heartbeat.clone(),
-            };
-            workers.insert(heartbeat.worker.clone(), heard);
+        let remembered = workers.len() < MOST_REMEMBERED;
+        let is_known = workers.contains_key(&heartbeat.worker);
+        if workers.len() >= MOST && !is_known {
+            return;
         }
+        let heard = workers.entry(heartbeat.worker.clone()).or_insert_with(|| Heard {
+            at_ms: now_ms,
+            last: heartbeat.clone(),
+            samples: VecDeque::new(),
+            receipts: VecDeque::new(),
+        });
+        heard.at_ms = now_ms;
+        heard.last = heartbeat.clone();
+        if remembered || !heard.samples.is_empty() {
+            heard.sample();
+        }
+    }
+
+    /// Takes in what an unload gave back.
+    pub fn record_unload(&self, worker: &str, receipt: Receipt) {
+        if let Some(heard) = self.workers().get_mut(worker) {
+            heard.receipt(receipt);
+        }
+    }
+
+    /// What is known of a worker's memory; `None` when nobody heard of it.
+    pub fn memory(&self, worker: &str) -> Option<WorkerMemory> {
+        let workers = self.workers();
+        let heard = workers.get(worker)?;
+        Some(WorkerMemory {
+            samples: heard.samples.iter().copied().collect(),
+            unloads: heard.receipts.iter().copied().collect(),
+        })
     }
 
     /// Every worker by id, as it was last heard of. By when it was heard, not by its own clock.
@@ -112,6 +188,54 @@ mod tests {
         assert_eq!(vanished(16_000), [false, false]);
         assert_eq!(vanished(16_001), [true, false]);
         assert!(vanished(1_000 + FORGET_MS).is_empty());
+    }
+
+    #[test]
+    fn memory_is_kept_for_an_hour_and_not_longer() {
+        let roster = Roster::default();
+        let mut said = heartbeat("a", WorkerState::Busy, "");
+        for second in (0..8_000).step_by(5) {
+            said.memory.worker_bytes = second;
+            said.memory.engine_bytes = u64::from(second >= 7_995);
+            roster.record(&said, 1_000 * second);
+        }
+        let memory = roster.memory("a").unwrap();
+        assert_eq!(memory.samples.len(), SAMPLES);
+        let last: Vec<_> = memory
+            .samples
+            .iter()
+            .rev()
+            .map(|sample| sample.at_ms / 1_000)
+            .collect();
+        assert_eq!(last[..3], [7_995, 7_990, 7_980], "an engine that came is news");
+        assert!(roster.memory("b").is_none());
+    }
+
+    #[test]
+    fn a_receipt_that_is_heard_twice_is_kept_once() {
+        let roster = Roster::default();
+        let receipt = |at_ms| Receipt {
+            at_ms,
+            reason: fleet::lifecycle::UnloadReason::Drained,
+            before_bytes: 9,
+            after_bytes: 1,
+            floor_bytes: 1,
+            residue_bytes: 0,
+            gpu_before_bytes: None,
+            gpu_after_bytes: None,
+        };
+        let mut said = heartbeat("a", WorkerState::Idle, "");
+        roster.record_unload("a", receipt(0));
+        roster.record(&said, 0);
+        roster.record_unload("a", receipt(1));
+        said.memory.last_unload = Some(receipt(1));
+        roster.record(&said, 1);
+        roster.record_unload("a", receipt(2));
+        assert_eq!(roster.memory("a").unwrap().unloads, [receipt(1), receipt(2)]);
+        for at_ms in 3..1_000 {
+            roster.record_unload("a", receipt(at_ms));
+        }
+        assert_eq!(roster.memory("a").unwrap().unloads.len(), RECEIPTS);
     }
 
     #[test]

@@ -8,6 +8,7 @@ use store::Buckets;
 use crate::clock::{Clock, SystemClock};
 use crate::config::ApiConfig;
 use crate::coordinator;
+use crate::orders::Orders;
 use crate::progress::Progress;
 use crate::roster::Roster;
 
@@ -26,6 +27,8 @@ pub struct Shared {
     pub progress: Progress,
     /// Which workers there are.
     pub roster: Roster,
+    /// Orders to workers that wait for answers.
+    pub orders: Orders,
     /// The time of day.
     pub clock: Arc<dyn Clock>,
 }
@@ -51,6 +54,7 @@ impl Shared {
             coordinator: coordinator::State::default(),
             progress,
             roster: Roster::default(),
+            orders: Orders::default(),
             clock,
         })
     }

@@ -2,8 +2,10 @@
 
 pub(crate) mod batches;
 pub(crate) mod export;
+pub(crate) mod fleet;
 mod follow;
 mod http;
+pub(crate) mod memory;
 pub(crate) mod results;
 mod server_sent;
 pub(crate) mod submit;
@@ -14,8 +16,8 @@ use std::fs;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use fleet::api::BatchPage;
-use fleet::ids::BatchId;
+use ::fleet::api::BatchPage;
+use ::fleet::ids::BatchId;
 
 pub(crate) use self::http::Refusal;
 use self::http::{Client, Patience};

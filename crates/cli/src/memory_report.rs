@@ -1,6 +1,6 @@
 //! `pitchfleet memory-report`: what analysing costs in memory on this machine, and whether it all comes back.
 
-mod chart;
+pub(crate) mod chart;
 mod sampler;
 mod targets;
 
@@ -14,9 +14,11 @@ use pitch::analysis::Options;
 use serde::Serialize;
 use tokio::task::JoinSet;
 
+use self::chart::Mark;
 use self::sampler::Sampler;
 use self::targets::Target;
 use crate::bundles;
+use crate::client::{self, ServerArgs};
 use crate::engine_args::EngineArgs;
 use crate::exit::{Ending, Fatal};
 use crate::memory::{self, Memory, megabytes};
@@ -28,6 +30,8 @@ Examples:
   pitchfleet memory-report                               with the sample photos, 50 cycles
   pitchfleet memory-report photos/day-1 --jobs 1         with your own photos, one at a time
   pitchfleet memory-report --json --picture memory.svg   for machines, with a timeline
+  pitchfleet memory-report --worker ground-3 --picture hour.svg
+                                                         of a worker in the fleet: the last hour
 
 Figures are those of the kernel for the whole process tree: resident (RSS; what it shares counts in
 full), proportional (PSS) and private (USS; what would come back if it ended). A target that is
@@ -43,6 +47,9 @@ pub(crate) struct Args {
     /// Times to load, analyse and unload
     #[arg(long, value_name = "N", default_value_t = 50)]
     cycles: usize,
+    /// Photos analysed in each of them
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    cycle_photos: usize,
     /// Least number of photos in the busy stage; they are repeated to reach it
     #[arg(long, value_name = "N", default_value_t = 24)]
     busy: usize,
@@ -55,9 +62,17 @@ pub(crate) struct Args {
     /// Write a timeline as SVG
     #[arg(long, value_name = "FILE")]
     picture: Option<PathBuf>,
+    /// Instead, what a fleet's API knows of this worker: the last hour, and what its unloads gave back
+    #[arg(long, value_name = "ID", conflicts_with_all = ["photos", "cycles", "cycle_photos", "busy", "preload"])]
+    worker: Option<String>,
+    #[command(flatten)]
+    server: ServerArgs,
     #[command(flatten)]
     engine: EngineArgs,
 }
+
+/// Unloads until the floor stands, as in a worker's receipts.
+const SETTLING: usize = 3;
 
 /// What was measured.
 #[derive(Serialize)]
@@ -84,6 +99,16 @@ struct Stage {
     memory: Memory,
 }
 
+impl Stage {
+    fn mark(&self) -> Mark {
+        Mark {
+            name: self.name.to_owned(),
+            at: self.at,
+            bytes: self.memory.resident,
+        }
+    }
+}
+
 /// Memory after each unload.
 #[derive(Default, Serialize)]
 struct Cycles {
@@ -93,9 +118,16 @@ struct Cycles {
     largest: Memory,
     /// Resident bytes of the last less those of the first.
     difference: i64,
+    /// Private bytes above the most that was left by any of the first three, at most.
+    residue: u64,
+    /// Milliseconds from nothing loaded to the first result, one a cycle.
+    first_result_ms: Vec<f64>,
 }
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<Ending> {
+    if let Some(worker) = &args.worker {
+        return client::memory::report(&args.server, worker, args.json, args.picture.as_deref());
+    }
     let started = Instant::now();
     let at_start = memory::of_tree();
     let photos = samples::photos(&args.photos)?;
@@ -125,7 +157,10 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Ending> {
 
     let report = measure.report(cycles);
     if let Some(path) = &args.picture {
-        let svg = chart::draw(&samples, &report.stages)?;
+        let svg = {
+            let marks: Vec<_> = report.stages.iter().map(Stage::mark).collect();
+            chart::draw(&samples, &marks)?
+        };
         std::fs::write(path, svg).map_err(|error| Fatal::output(format!("{}: {error}", path.display())))?;
     }
     let mut out = io::stdout().lock();
@@ -178,14 +213,22 @@ impl Measure {
             count: args.cycles,
             ..Cycles::default()
         };
+        let mut floor = 0;
         for cycle in 0..args.cycles {
-            self.load().await?;
+            let cold = Instant::now();
             self.analyse(1, 1).await?;
+            cycles.first_result_ms.push(cold.elapsed().as_secs_f64() * 1e3);
+            self.analyse(args.cycle_photos.saturating_sub(1), lanes + 1)
+                .await?;
             self.unload().await;
             let memory = memory::of_tree();
             if cycle == 0 {
                 cycles.first = memory;
             }
+            if cycle < SETTLING {
+                floor = floor.max(memory.private);
+            }
+            cycles.residue = cycles.residue.max(memory.private.saturating_sub(floor));
             cycles.last = memory;
             cycles.largest = cycles.largest.max(memory);
         }
@@ -295,15 +338,17 @@ impl Report {
             first,
             last,
             largest,
+            residue,
             ..
         } = &self.cycles;
         if *count > 0 {
             writeln!(
                 out,
-                "{count} cycles of load, photo, unload: {} resident after the first, {} after the last, {} at most",
+                "{count} cycles of load, work, unload: {} resident after the first, {} after the last, {} at most; residue {}",
                 megabytes(first.resident),
                 megabytes(last.resident),
-                megabytes(largest.resident)
+                megabytes(largest.resident),
+                megabytes(*residue)
             )?;
         }
         let mega = self.largest_photo_pixels as f64 / 1e6;

@@ -244,9 +244,12 @@ pub(crate) struct Worker {
     pub(crate) ahead: Option<usize>,
     pub(crate) unload_grace: Grace,
     pub(crate) preload: bool,
+    pub(crate) warm_at: Option<::worker::WarmAt>,
+    pub(crate) warm_for: Span,
     pub(crate) spool: Option<PathBuf>,
     pub(crate) drain_time: Span,
     pub(crate) transfer_deadline: Span,
+    pub(crate) metrics_listen: Option<String>,
 }
 
 impl Default for Worker {
@@ -260,9 +263,12 @@ impl Default for Worker {
             ahead: None,
             unload_grace: Grace::After(Span::from_secs(30)),
             preload: false,
+            warm_at: None,
+            warm_for: Span::from_secs(3600),
             spool: None,
             drain_time: Span::from_secs(20),
             transfer_deadline: Span::from_secs(120),
+            metrics_listen: None,
         }
     }
 }

@@ -24,6 +24,11 @@ const HOMES: &[(&str, &[&str])] = &[
     ("opentelemetry_sdk", &["trace"]),
     ("opentelemetry-otlp", &["trace"]),
     ("tracing-opentelemetry", &["trace"]),
+    ("prometheus-client", &["fleet"]),
+    ("nvml-wrapper", &["worker"]),
+    ("croner", &["worker"]),
+    // The worker's three pages; what people ask is the API's, through axum.
+    ("hyper", &["worker"]),
 ];
 
 /// What each crate of the workspace may use of the others. Data flows one way: photo in, analysis out.

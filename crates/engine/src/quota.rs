@@ -16,15 +16,30 @@ pub fn cores() -> usize {
     }
 }
 
+/// Memory that a process may use, and what counts against it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Allowance {
+    /// Bytes.
+    pub limit: u64,
+    /// Bytes.
+    pub used: u64,
+}
+
 /// Bytes of memory that this process may use: the smaller of the machine's memory and the cgroup's limit.
 pub fn memory_limit() -> Option<u64> {
+    allowance().map(|allowance| allowance.limit)
+}
+
+/// [`memory_limit`] with what is used of it: by the cgroup, without page cache that the kernel takes back first (as the
+/// kubelet counts), else by the whole machine.
+pub fn allowance() -> Option<Allowance> {
     let machine = fs::read_to_string("/proc/meminfo")
         .ok()
-        .and_then(|text| total_memory(&text));
-    [machine, Cgroup::of_this_process().memory_limit()]
+        .and_then(|text| machine_memory(&text));
+    [machine, Cgroup::of_this_process().memory()]
         .into_iter()
         .flatten()
-        .min()
+        .min_by_key(|allowance| allowance.limit)
 }
 
 /// Bytes that decoded photos may hold at the same time: half of what there is.
@@ -32,11 +47,19 @@ pub(crate) fn memory_budget() -> u64 {
     memory_limit().map_or(LEAST_BUDGET, |limit| (limit / 2).max(LEAST_BUDGET))
 }
 
-/// `MemTotal` of `/proc/meminfo` in bytes.
-fn total_memory(meminfo: &str) -> Option<u64> {
-    let line = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
-    let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    kibibytes.checked_mul(1024)
+/// `MemTotal` of `/proc/meminfo`, less `MemAvailable`, in bytes.
+fn machine_memory(meminfo: &str) -> Option<Allowance> {
+    let bytes = |name: &str| {
+        let line = meminfo.lines().find_map(|line| line.strip_prefix(name))?;
+        let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+        kibibytes.checked_mul(1024)
+    };
+    let limit = bytes("MemTotal:")?;
+    let available = bytes("MemAvailable:").unwrap_or(limit);
+    Some(Allowance {
+        limit,
+        used: limit.saturating_sub(available),
+    })
 }
 
 /// Where the cgroup file systems are, and this process's place in them.
@@ -73,18 +96,35 @@ impl Cgroup {
     }
 
     /// Bytes; the strictest of this group and those above it.
-    fn memory_limit(&self) -> Option<u64> {
-        let read = |folder: &Path, name| {
+    fn memory(&self) -> Option<Allowance> {
+        let number = |folder: &Path, name| {
             fs::read_to_string(folder.join(name))
                 .ok()?
                 .trim()
                 .parse::<u64>()
                 .ok()
         };
-        let v2 = |folder: &Path| read(folder, "memory.max");
-        // Without a limit v1 shows the largest page-aligned number.
-        let v1 = |folder: &Path| read(folder, "memory.limit_in_bytes").filter(|&limit| limit < 1 << 60);
-        self.strictest("memory", v2, v1, u64::min)
+        let used = |folder: &Path, usage, inactive: &str| {
+            let stat = fs::read_to_string(folder.join("memory.stat")).unwrap_or_default();
+            let cache = stat.lines().find_map(|line| line.strip_prefix(inactive));
+            let cache = cache.and_then(|bytes| bytes.trim().parse().ok()).unwrap_or(0);
+            number(folder, usage).unwrap_or(0).saturating_sub(cache)
+        };
+        let v2 = |folder: &Path| {
+            Some(Allowance {
+                limit: number(folder, "memory.max")?,
+                used: used(folder, "memory.current", "inactive_file "),
+            })
+        };
+        let v1 = |folder: &Path| {
+            Some(Allowance {
+                // Without a limit v1 shows the largest page-aligned number.
+                limit: number(folder, "memory.limit_in_bytes").filter(|&limit| limit < 1 << 60)?,
+                used: used(folder, "memory.usage_in_bytes", "total_inactive_file "),
+            })
+        };
+        let least = |a: Allowance, b: Allowance| if b.limit < a.limit { b } else { a };
+        self.strictest("memory", v2, v1, least)
     }
 
     fn strictest<T>(
@@ -148,6 +188,38 @@ mod tests {
         (root, cgroup)
     }
 
+    fn memory_limit(cgroup: &Cgroup) -> Option<u64> {
+        cgroup.memory().map(|allowance| allowance.limit)
+    }
+
+    #[test]
+    fn what_counts_against_a_limit_is_that_of_the_group_that_sets_it() {
+        let (_root, cgroup) = tree(
+            "0::/pod/main\n",
+            &[
+                ("pod/memory.max", "1000000\n"),
+                ("pod/memory.current", "700000\n"),
+                ("pod/memory.stat", "anon 1\ninactive_file 200000\nactive_file 7\n"),
+                ("pod/main/memory.max", "max\n"),
+                ("pod/main/memory.current", "5\n"),
+            ],
+        );
+        let (limit, used) = (1_000_000, 500_000);
+        assert_eq!(cgroup.memory(), Some(Allowance { limit, used }));
+        let (_root, cgroup) = tree(
+            "2:memory:/x\n",
+            &[
+                ("memory/x/memory.limit_in_bytes", "1000000\n"),
+                ("memory/x/memory.usage_in_bytes", "700000\n"),
+                (
+                    "memory/x/memory.stat",
+                    "inactive_file 3\ntotal_inactive_file 200000\n",
+                ),
+            ],
+        );
+        assert_eq!(cgroup.memory(), Some(Allowance { limit, used }));
+    }
+
     #[test]
     fn version_2() {
         let (_root, cgroup) = tree(
@@ -161,7 +233,7 @@ mod tests {
             ],
         );
         assert_eq!(cgroup.cpu_quota(), Some(1.5));
-        assert_eq!(cgroup.memory_limit(), Some(512 << 20));
+        assert_eq!(memory_limit(&cgroup), Some(512 << 20));
     }
 
     #[test]
@@ -178,7 +250,7 @@ mod tests {
             ],
         );
         assert_eq!(cgroup.cpu_quota(), Some(0.5));
-        assert_eq!(cgroup.memory_limit(), Some(220 << 20));
+        assert_eq!(memory_limit(&cgroup), Some(220 << 20));
     }
 
     #[test]
@@ -188,7 +260,7 @@ mod tests {
             &[("cpu.max", "200000 100000"), ("memory.max", "1073741824")],
         );
         assert_eq!(cgroup.cpu_quota(), Some(2.0));
-        assert_eq!(cgroup.memory_limit(), Some(1 << 30));
+        assert_eq!(memory_limit(&cgroup), Some(1 << 30));
     }
 
     #[test]
@@ -196,20 +268,23 @@ mod tests {
         for places in ["", "0::/\n", "nonsense\n", "2:memory:/\n1:cpu:/\n"] {
             let (_root, cgroup) = tree(places, &[("memory.max", "max"), ("cpu.max", "max 100000")]);
             assert_eq!(
-                (cgroup.cpu_quota(), cgroup.memory_limit()),
+                (cgroup.cpu_quota(), memory_limit(&cgroup)),
                 (None, None),
                 "{places}"
             );
         }
-        assert!(cores() >= 1 && memory_limit().is_some());
+        assert!(cores() >= 1 && super::memory_limit().is_some());
     }
 
     #[test]
-    fn total_memory_is_read_in_bytes() {
+    fn the_machines_memory_is_read_in_bytes() {
         assert_eq!(
-            total_memory("MemTotal:       16 kB\nMemFree: 1 kB\n"),
-            Some(16384)
+            machine_memory("MemTotal:       16 kB\nMemFree: 1 kB\nMemAvailable:    4 kB\n"),
+            Some(Allowance {
+                limit: 16_384,
+                used: 12_288
+            })
         );
-        assert_eq!(total_memory("MemTotal: lots\n"), None);
+        assert_eq!(machine_memory("MemTotal: lots\n"), None);
     }
 }

@@ -6,8 +6,9 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::batch::{BatchState, Counts, Reason};
-use crate::event::Heartbeat;
+use crate::event::{Answer, Heartbeat, Receipt};
 use crate::ids::{BatchId, Tenant};
+use crate::lifecycle::Order;
 use crate::manifest::{BatchOptions, BundleRef};
 use crate::result::{Digest, PhotoResult};
 
@@ -189,6 +190,66 @@ pub struct WorkerStatus {
     /// What it said.
     #[schema(value_type = Object)]
     pub last: Heartbeat,
+}
+
+/// Body of `POST /v1/workers:command`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct NewOrder {
+    /// `warm` (with `hold_ms`: the models stay for at least so long), `unload`, `drain` or `reload`.
+    #[serde(flatten)]
+    #[schema(value_type = Object)]
+    pub order: Order,
+    /// The worker that is meant; absent: all.
+    #[serde(default)]
+    pub worker: Option<String>,
+    /// Seconds to wait for answers, 30 if absent, at most 300.
+    #[serde(default)]
+    pub wait_seconds: Option<u32>,
+}
+
+/// Answer to [`NewOrder`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Ordered {
+    /// The order's id, which is in the workers' logs, too.
+    pub id: String,
+    /// By worker: of each that was meant and is alive.
+    pub workers: Vec<WorkerAnswer>,
+}
+
+/// What a worker makes of an order.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct WorkerAnswer {
+    /// Who.
+    pub worker: String,
+    /// `heard`: it was not carried out within the wait, and still is to be. Absent: no answer came.
+    pub answer: Option<Answer>,
+    /// In words, for people; may be empty.
+    pub detail: String,
+}
+
+/// Answer to `GET /v1/workers/{id}/memory`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct WorkerMemory {
+    /// The last hour, a sample every ten seconds or so, the oldest first.
+    pub samples: Vec<MemorySample>,
+    /// What the last unloads gave back, the oldest first.
+    #[schema(value_type = Vec<Object>)]
+    pub unloads: Vec<Receipt>,
+}
+
+/// Memory of a worker at one moment, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct MemorySample {
+    /// When, milliseconds of Unix time.
+    pub at_ms: u64,
+    /// Resident, of the worker process.
+    pub worker_bytes: u64,
+    /// Resident, of its engine process; 0 while there is none.
+    pub engine_bytes: u64,
+    /// What both share with no other process.
+    pub private_bytes: u64,
+    /// Of a card, what the engine process holds; 0 without one.
+    pub gpu_bytes: u64,
 }
 
 /// `application/problem+json`, RFC 9457.

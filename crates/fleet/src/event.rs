@@ -2,9 +2,11 @@
 
 use pitch::analysis::PitchClass;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::batch::BatchState;
 use crate::ids::{BatchId, Tenant};
+use crate::lifecycle::{State, UnloadReason};
 use crate::result::Outcome;
 
 /// Something happened.
@@ -41,8 +43,39 @@ pub enum Event {
         /// The state that it reached.
         state: BatchState,
     },
+    /// A worker's models went.
+    Unload {
+        /// Whose.
+        worker: String,
+        /// What that gave back.
+        receipt: Receipt,
+    },
+    /// A worker answers an order: that it heard it, later what became of it.
+    Answer {
+        /// Which order.
+        order: String,
+        /// Who.
+        worker: String,
+        /// What.
+        answer: Answer,
+        /// In words, for people; may be empty.
+        #[serde(default)]
+        detail: String,
+    },
     /// A worker lives.
     Heartbeat(Box<Heartbeat>),
+}
+
+/// What becomes of an order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Answer {
+    /// It was heard, and is being carried out.
+    Heard,
+    /// It is carried out.
+    Done,
+    /// It cannot be.
+    Failed,
 }
 
 /// What a worker says of itself every few seconds, and once more when it goes.
@@ -80,7 +113,7 @@ pub enum WorkerState {
     Idle,
     /// At least one.
     Busy,
-    /// It takes no more, and goes when what is in hand is done.
+    /// It takes no more: it is going, or an operator told it so.
     Draining,
     /// It said goodbye.
     Gone,
@@ -93,6 +126,9 @@ pub struct ModelReport {
     pub bundle: String,
     /// The bundle's digest, `sha256:…`.
     pub digest: String,
+    /// Where they are in their life.
+    #[serde(default)]
+    pub state: State,
     /// Whether its engine runs.
     pub loaded: bool,
     /// Loads since the worker started.
@@ -124,11 +160,78 @@ pub struct Done {
     pub retried: u64,
 }
 
-/// Resident bytes.
+/// Bytes of memory.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MemoryReport {
-    /// Of the worker process.
+    /// Resident, of the worker process.
     pub worker_bytes: u64,
-    /// Of its engine process; 0 while there is none.
+    /// Resident, of its engine process; 0 while there is none.
     pub engine_bytes: u64,
+    /// Of the worker process, what it shares with nobody.
+    #[serde(default)]
+    pub worker_private_bytes: u64,
+    /// Of its engine process, what it shares with nobody.
+    #[serde(default)]
+    pub engine_private_bytes: u64,
+    /// The most that was ever resident, of the worker process.
+    #[serde(default)]
+    pub worker_peak_bytes: u64,
+    /// The most that was ever resident, of the engine process that runs; 0 while there is none.
+    #[serde(default)]
+    pub engine_peak_bytes: u64,
+    /// What counts against `limit_bytes`: of the cgroup without page cache that is not in use, else of the machine.
+    #[serde(default)]
+    pub used_bytes: u64,
+    /// What both may use: the smaller of the cgroup's limit and the machine's memory; 0 when neither is told.
+    #[serde(default)]
+    pub limit_bytes: u64,
+    /// Of the card that the engine runs on; absent without one.
+    #[serde(default)]
+    pub gpu: Option<GpuMemory>,
+    /// What the last unload gave back.
+    #[serde(default)]
+    pub last_unload: Option<Receipt>,
+}
+
+/// Bytes of a card's memory.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GpuMemory {
+    /// The card's number.
+    pub card: u32,
+    /// Of the engine process; 0 where the driver does not know it, as in some containers.
+    pub process_bytes: u64,
+    /// In use, whoever uses it.
+    pub used_bytes: u64,
+    /// What there is.
+    pub total_bytes: u64,
+}
+
+/// What an unload gave back: bytes that worker and engine hold and share with nobody.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Receipt {
+    /// When it was written, milliseconds of Unix time.
+    pub at_ms: u64,
+    /// Why the models went.
+    pub reason: UnloadReason,
+    /// With the models.
+    pub before_bytes: u64,
+    /// Without them.
+    pub after_bytes: u64,
+    /// What the worker holds for itself: the most after any of its first three unloads.
+    pub floor_bytes: u64,
+    /// What stayed above the floor.
+    pub residue_bytes: u64,
+    /// Of the card's memory, what was in use with the models; absent without a card.
+    #[serde(default)]
+    pub gpu_before_bytes: Option<u64>,
+    /// And without them: the engine process has ended, so what is left is other programs'.
+    #[serde(default)]
+    pub gpu_after_bytes: Option<u64>,
+}
+
+impl Receipt {
+    /// Whether more stayed than a tenth of the floor, which is beyond what measuring varies by.
+    pub const fn is_over(self) -> bool {
+        self.residue_bytes > self.floor_bytes / 10
+    }
 }

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{BatchId, Tenant};
+use crate::lifecycle::Order;
 use crate::manifest::{BatchOptions, Item};
 use crate::result::Digest;
 
@@ -82,6 +83,16 @@ pub enum Command {
         tenant: Tenant,
         /// Which batch.
         batch: BatchId,
+    },
+    /// What is to become of the models.
+    Models {
+        /// What answers refer to ([`Event::Answer`](crate::event::Event::Answer)).
+        id: String,
+        /// The worker that is meant; absent: all.
+        #[serde(default)]
+        worker: Option<String>,
+        /// What to do.
+        order: Order,
     },
 }
 

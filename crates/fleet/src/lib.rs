@@ -11,4 +11,5 @@ pub mod job;
 pub mod layout;
 pub mod lifecycle;
 pub mod manifest;
+pub mod metrics;
 pub mod result;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use engine::failure::code;
-use engine::{Analysed, EngineFacts, PhotoFailure, PhotoRequest, PhotoSource, PrecisionChoice};
+use engine::{Analysed, EngineFacts, PhotoFailure, PhotoRequest, PhotoSource};
 use fleet::failure::FailureCode;
 use fleet::job::Job;
 use fleet::manifest::Item;
@@ -17,6 +17,7 @@ use tokio::time::timeout;
 use tracing::{Instrument, info_span};
 
 use crate::context::Context;
+use crate::engines::Choice;
 use crate::follow;
 use crate::record::{self, Stored};
 use crate::reuse;
@@ -50,9 +51,10 @@ pub(crate) enum Stop {
 
 /// Takes a job to a stored result.
 pub(crate) async fn analyse(context: &Context, job: &Job, arrival: Arrival) -> Result<Stored, Stop> {
-    if let Some(reason) = context.engines.strange(&job.digest, &job.options) {
-        return Err(Stop::Elsewhere(reason));
-    }
+    let choice = context
+        .engines
+        .choice(&job.digest, &job.options)
+        .map_err(Stop::Elsewhere)?;
     if context
         .unwanted
         .contains(context.home(), &job.tenant, job.batch)
@@ -60,8 +62,10 @@ pub(crate) async fn analyse(context: &Context, job: &Job, arrival: Arrival) -> R
     {
         return Err(Stop::Unwanted);
     }
-    let choice = context.engines.choice(job.options.precision);
-    let facts = context.engines.facts(choice).await.map_err(not_loaded)?;
+    if context.engines.last_facts(&choice).is_none() {
+        loaded(context, &choice).await?;
+    }
+    let facts = context.engines.facts(&choice).await.map_err(not_loaded)?;
     let mut blank = blank(context, job, Some(&facts));
 
     let declared = job.item.sha256.as_deref().filter(|hash| is_sha256(hash));
@@ -89,12 +93,12 @@ pub(crate) async fn analyse(context: &Context, job: &Job, arrival: Arrival) -> R
             .await;
     }
 
-    let analysed = in_engine(context, job, arrival, choice, photo, &blank)
+    let analysed = in_engine(context, job, arrival, &choice, photo, &blank)
         .instrument(info_span!("engine"))
         .await?;
     if analysed.facts.bundle_digest != job.digest.bundle {
         return Err(Stop::Elsewhere(
-            "this worker's bundle was replaced by another".to_owned(),
+            "the bundle's files were replaced in place".to_owned(),
         ));
     }
     record::analysed(context, job, arrival, blank, analysed)
@@ -211,12 +215,13 @@ async fn in_engine(
     context: &Context,
     job: &Job,
     arrival: Arrival,
-    choice: PrecisionChoice,
+    choice: &Choice,
     photo: Spooled,
     blank: &PhotoResult,
 ) -> Result<Analysed, Stop> {
     let enter = async { Ok(context.places.enter(arrival.lane, arrival.suspect).await) };
     let _place = unless_draining(context, enter).await?;
+    loaded(context, choice).await?;
     let present = context.engines.present(choice).await;
     let request = PhotoRequest {
         source: PhotoSource::Open(Arc::new(photo)),
@@ -230,6 +235,13 @@ async fn in_engine(
         }
         Err(failure) => Err(not_analysed(failure, blank)),
     }
+}
+
+/// Waits until the engine runs.
+async fn loaded(context: &Context, choice: &Choice) -> Result<(), Stop> {
+    context.engines.want(choice.clone());
+    let needed = async { context.models.needed().await.map_err(not_loaded) };
+    unless_draining(context, needed).await
 }
 
 fn not_analysed(failure: PhotoFailure, blank: &PhotoResult) -> Stop {

@@ -1,9 +1,12 @@
 //! How a worker is to run.
 
+use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use queue::RetryPolicy;
+
+use crate::schedule::WarmAt;
 
 /// Everything a worker needs to know beside its ports. Start from the default and change what differs.
 #[derive(Clone, Debug)]
@@ -23,6 +26,15 @@ pub struct WorkerConfig {
     pub preload: bool,
     /// How long there must have been nothing to do before the models are unloaded; `None` is never.
     pub unload_grace: Option<Duration>,
+    /// When the models are loaded ahead of the work.
+    pub warm_at: Option<WarmAt>,
+    /// How long they then stay for at least.
+    pub warm_for: Duration,
+    /// Unloads that leave more than the floor and a tenth until the worker goes, with [`Farewell::recycle`] set, so that
+    /// a new process takes its place; `None` is never.
+    ///
+    /// [`Farewell::recycle`]: crate::Farewell::recycle
+    pub recycle_after: Option<NonZeroU64>,
     /// How often the worker says that it lives, and how it is.
     pub heartbeat: Duration,
     /// Longest time, once the worker was asked to go, for what is with the engine; what is not done then goes back to
@@ -43,6 +55,9 @@ impl Default for WorkerConfig {
             retry: RetryPolicy::default(),
             preload: false,
             unload_grace: Some(Duration::from_secs(30)),
+            warm_at: None,
+            warm_for: Duration::from_secs(3600),
+            recycle_after: NonZeroU64::new(3),
             heartbeat: Duration::from_secs(5),
             drain_grace: Duration::from_secs(20),
             transfer_deadline: Duration::from_secs(120),

@@ -3,14 +3,20 @@
 use std::sync::Arc;
 
 use engine::Engine;
+use fleet::lifecycle::Policy;
+use fleet::metrics::WorkerMetrics;
 use queue::Queue;
 use store::{Buckets, Store};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::WorkerConfig;
 use crate::engines::Engines;
+use crate::gpu::{Cards, Driver};
+use crate::models::{Actions, Models};
+use crate::neighbours::Neighbours;
 use crate::places::Places;
 use crate::pressure::Pressure;
+use crate::receipts::Receipts;
 use crate::tally::Tally;
 use crate::tell::Events;
 use crate::unwanted::UnwantedBatches;
@@ -21,6 +27,11 @@ pub(crate) struct Context {
     pub(crate) queue: Arc<dyn Queue>,
     pub(crate) buckets: Buckets,
     pub(crate) engines: Engines,
+    pub(crate) models: Models,
+    pub(crate) metrics: WorkerMetrics,
+    pub(crate) cards: Box<dyn Cards>,
+    pub(crate) receipts: Receipts,
+    pub(crate) neighbours: Neighbours,
     pub(crate) places: Places,
     pub(crate) unwanted: UnwantedBatches,
     pub(crate) pressure: Pressure,
@@ -28,6 +39,8 @@ pub(crate) struct Context {
     pub(crate) events: Events,
     /// The worker was asked to go: what is not with the engine yet goes back to the queue.
     pub(crate) draining: CancellationToken,
+    /// Memory does not come back: the worker is to go when it is idle.
+    pub(crate) spent: CancellationToken,
     /// The time for going is over: what is with the engine goes back, too.
     pub(crate) overdue: CancellationToken,
 }
@@ -39,20 +52,29 @@ impl Context {
         buckets: Buckets,
         engine: Engine,
         events: Events,
-    ) -> Self {
-        Self {
+    ) -> (Self, Actions) {
+        let metrics = WorkerMetrics::new(&config.program);
+        let (models, actions) = Models::new(Policy::new(config.preload, config.unload_grace));
+        let context = Self {
             config,
             queue,
             buckets,
             places: Places::new(engine.lanes()),
             engines: Engines::new(engine),
+            models,
+            metrics,
+            cards: Box::new(Driver::default()),
+            receipts: Receipts::default(),
+            neighbours: Neighbours::default(),
             unwanted: UnwantedBatches::default(),
             pressure: Pressure::default(),
             tally: Tally::default(),
             events,
             draining: CancellationToken::new(),
+            spent: CancellationToken::new(),
             overdue: CancellationToken::new(),
-        }
+        };
+        (context, actions)
     }
 
     /// The fleet's own store.

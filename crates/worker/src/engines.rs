@@ -1,4 +1,4 @@
-//! The engine in the precisions that batches ask for; one of them is loaded at a time.
+//! The engine with the bundles and in the precisions that batches ask for; one of them is loaded at a time.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,22 +8,64 @@ use fleet::manifest::{BatchOptions, Precision};
 use fleet::result::Digest;
 use tokio::sync::{RwLock, RwLockReadGuard};
 
-/// The worker's engine, and its twins at other precisions. Two engines at once would hold twice the memory, so a photo
-/// that needs another waits until what is with the present one is done. Batches that insist on a precision are few.
+/// Bundles that are kept in mind after another took their place, for the batches that pinned them.
+const PREDECESSORS: usize = 3;
+
+/// The worker's engine, its twins at other precisions, and its predecessors with the bundles that lay in its place
+/// before. Two engines at once would hold twice the memory, so a photo that needs another waits until what is with the
+/// present one is done. Batches that insist on one are few.
 #[derive(Debug)]
 pub(crate) struct Engines {
-    own: Engine,
-    bundle_digest: String,
-    twins: Mutex<HashMap<PrecisionChoice, Twin>>,
+    made: Mutex<Made>,
     /// The one that may be loaded.
-    present: RwLock<PrecisionChoice>,
+    present: RwLock<Choice>,
+    /// The one that the next load is for.
+    wanted: Mutex<Choice>,
 }
 
+/// One of the engines.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Choice {
+    /// Digest of its bundle.
+    bundle: Arc<str>,
+    precision: PrecisionChoice,
+}
+
+/// Every engine that was made.
 #[derive(Debug)]
-struct Twin {
+struct Made {
+    own: Bundled,
+    /// The newest first.
+    predecessors: Vec<Bundled>,
+    /// Those at another precision than the worker's own.
+    twins: HashMap<Choice, Engine>,
+    /// What ran when they were last loaded.
+    facts: HashMap<Choice, Arc<EngineFacts>>,
+    /// Loads and restarts of those that are forgotten.
+    past: (u64, u64),
+}
+
+/// An engine at the worker's own precision.
+#[derive(Clone, Debug)]
+struct Bundled {
     engine: Engine,
-    /// What ran last.
-    facts: Option<Arc<EngineFacts>>,
+    digest: Arc<str>,
+}
+
+impl Bundled {
+    fn new(engine: Engine) -> Self {
+        Self {
+            digest: engine.bundle().digest().into(),
+            engine,
+        }
+    }
+
+    fn choice(&self) -> Choice {
+        Choice {
+            bundle: Arc::clone(&self.digest),
+            precision: self.engine.config().precision,
+        }
+    }
 }
 
 /// The right to use one engine; the others are not loaded meanwhile.
@@ -31,67 +73,111 @@ struct Twin {
 pub(crate) struct Present<'a> {
     /// The engine.
     pub(crate) engine: Engine,
-    _turn: RwLockReadGuard<'a, PrecisionChoice>,
+    _turn: RwLockReadGuard<'a, Choice>,
 }
 
 impl Engines {
     pub(crate) fn new(own: Engine) -> Self {
-        let choice = own.config().precision;
+        let own = Bundled::new(own);
+        let choice = own.choice();
         Self {
-            bundle_digest: own.bundle().digest(),
-            own,
-            twins: Mutex::default(),
-            present: RwLock::new(choice),
+            made: Mutex::new(Made {
+                own,
+                predecessors: Vec::new(),
+                twins: HashMap::new(),
+                facts: HashMap::new(),
+                past: (0, 0),
+            }),
+            present: RwLock::new(choice.clone()),
+            wanted: Mutex::new(choice),
         }
     }
 
     /// The worker's own, at its own precision.
-    pub(crate) fn own(&self) -> &Engine {
-        &self.own
+    pub(crate) fn own(&self) -> Engine {
+        self.made().own.engine.clone()
     }
 
-    /// Digest of the bundle that all of them have.
-    pub(crate) fn bundle_digest(&self) -> &str {
-        &self.bundle_digest
+    /// Which one that is.
+    pub(crate) fn own_choice(&self) -> Choice {
+        self.made().own.choice()
     }
 
-    /// Why the results of these engines would not be what a batch with `digest` pinned, if so.
-    pub(crate) fn strange(&self, digest: &Digest, options: &BatchOptions) -> Option<String> {
-        let ours = options.result_digest(&self.bundle_digest);
-        if digest.bundle != ours.bundle {
-            return Some(format!(
-                "the batch wants bundle {}, this worker has {}",
-                digest.bundle, ours.bundle
-            ));
+    /// Opens the bundle that lies in its place now; true if it is another. The one before stays in mind for the batches
+    /// that pinned it. Nothing is loaded, and nobody has a photo in hand.
+    ///
+    /// # Errors
+    /// When it cannot be opened; all stays as it was.
+    pub(crate) fn reopen(&self) -> Result<bool, EngineError> {
+        let next = Bundled::new(Engine::new(self.own().config().clone())?);
+        let choice = next.choice();
+        let mut made = self.made();
+        // In the same digest there may be new file names: the newest engine is the one that finds them.
+        let is_another = next.digest != made.own.digest;
+        let before = std::mem::replace(&mut made.own, next);
+        made.predecessors.insert(0, before);
+        let mut known = vec![Arc::clone(&made.own.digest)];
+        let mut kept = Vec::new();
+        for predecessor in std::mem::take(&mut made.predecessors) {
+            if known.contains(&predecessor.digest) || kept.len() == PREDECESSORS {
+                made.forget(&predecessor);
+            } else {
+                known.push(Arc::clone(&predecessor.digest));
+                kept.push(predecessor);
+            }
         }
-        (*digest != ours).then(|| {
-            format!(
+        made.predecessors = kept;
+        drop(made);
+        self.want(choice);
+        Ok(is_another)
+    }
+
+    /// Digest of the worker's own bundle.
+    pub(crate) fn bundle_digest(&self) -> String {
+        self.made().own.digest.to_string()
+    }
+
+    /// The engine whose results are what a batch with `digest` pinned.
+    ///
+    /// # Errors
+    /// When there is none, with why.
+    pub(crate) fn choice(&self, digest: &Digest, options: &BatchOptions) -> Result<Choice, String> {
+        let made = self.made();
+        let mut all = std::iter::once(&made.own).chain(&made.predecessors);
+        let Some(bundled) = all.find(|bundled| *bundled.digest == *digest.bundle) else {
+            return Err(format!(
+                "the batch wants bundle {}, this worker has {}",
+                digest.bundle, made.own.digest
+            ));
+        };
+        let ours = options.result_digest(&bundled.digest);
+        if *digest != ours {
+            return Err(format!(
                 "the batch wants algorithm {} and options {}, this worker would make {} and {}",
                 digest.algorithm, digest.options, ours.algorithm, ours.options
-            )
+            ));
+        }
+        Ok(Choice {
+            precision: match options.precision {
+                Precision::Auto => bundled.engine.config().precision,
+                Precision::Fp32 => PrecisionChoice::Fp32,
+                Precision::Int8 => PrecisionChoice::Int8,
+            },
+            ..bundled.choice()
         })
     }
 
-    /// Which engine a batch with this wish needs.
-    pub(crate) fn choice(&self, wish: Precision) -> PrecisionChoice {
-        match wish {
-            Precision::Auto => self.own.config().precision,
-            Precision::Fp32 => PrecisionChoice::Fp32,
-            Precision::Int8 => PrecisionChoice::Int8,
-        }
-    }
-
     /// Waits until `choice` is the present engine. It is loaded with its first photo. Cancel-safe.
-    pub(crate) async fn present(&self, choice: PrecisionChoice) -> Present<'_> {
+    pub(crate) async fn present(&self, choice: &Choice) -> Present<'_> {
         let turn = self.present.read().await;
-        let turn = if *turn == choice {
+        let turn = if *turn == *choice {
             turn
         } else {
             drop(turn);
             let mut turn = self.present.write().await;
-            if *turn != choice {
-                self.engine(*turn).stop().await;
-                *turn = choice;
+            if *turn != *choice {
+                self.engine(&turn).stop().await;
+                *turn = choice.clone();
             }
             turn.downgrade()
         };
@@ -101,11 +187,27 @@ impl Engines {
         }
     }
 
+    /// What the next load is to be for.
+    pub(crate) fn want(&self, choice: Choice) {
+        *self.wanted.lock().unwrap_or_else(PoisonError::into_inner) = choice;
+    }
+
+    /// Loads what was last wanted.
+    ///
+    /// # Errors
+    /// When it does not load.
+    pub(crate) async fn load(&self) -> Result<(), EngineError> {
+        let choice = self.wanted.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let facts = self.present(&choice).await.engine.load().await?;
+        self.remember(&choice, &facts);
+        Ok(())
+    }
+
     /// What runs, or ran when it was last loaded; loads it when that was never.
     ///
     /// # Errors
     /// When it does not load.
-    pub(crate) async fn facts(&self, choice: PrecisionChoice) -> Result<Arc<EngineFacts>, EngineError> {
+    pub(crate) async fn facts(&self, choice: &Choice) -> Result<Arc<EngineFacts>, EngineError> {
         if let Some(facts) = self.last_facts(choice) {
             return Ok(facts);
         }
@@ -115,56 +217,72 @@ impl Engines {
     }
 
     /// What ran when the engine was last loaded.
-    pub(crate) fn last_facts(&self, choice: PrecisionChoice) -> Option<Arc<EngineFacts>> {
-        self.twins().get(&choice).and_then(|twin| twin.facts.clone())
+    pub(crate) fn last_facts(&self, choice: &Choice) -> Option<Arc<EngineFacts>> {
+        self.made().facts.get(choice).cloned()
     }
 
     /// Keeps what turned out to run.
-    pub(crate) fn remember(&self, choice: PrecisionChoice, facts: &Arc<EngineFacts>) {
-        let engine = self.engine(choice);
-        let facts = Some(Arc::clone(facts));
-        self.twins().insert(choice, Twin { engine, facts });
+    pub(crate) fn remember(&self, choice: &Choice, facts: &Arc<EngineFacts>) {
+        self.made().facts.insert(choice.clone(), Arc::clone(facts));
     }
 
     /// Finishes what is in hand and unloads.
     pub(crate) async fn stop(&self) {
-        let choice = *self.present.read().await;
-        self.engine(choice).stop().await;
+        let choice = self.present.read().await.clone();
+        self.engine(&choice).stop().await;
     }
 
     /// Of the engine that may be loaded, its counters added to those of the others.
     pub(crate) fn stats(&self) -> EngineStats {
-        let mut total = self.own.stats();
-        let twins = self.twins();
-        let others = twins
-            .iter()
-            .filter(|(choice, _)| **choice != self.own.config().precision);
-        for (_, twin) in others {
-            let stats = twin.engine.stats();
+        let made = self.made();
+        let mut total = made.own.engine.stats();
+        total.loads += made.past.0;
+        total.restarts += made.past.1;
+        let predecessors = made.predecessors.iter().map(|before| &before.engine);
+        for engine in made.twins.values().chain(predecessors) {
+            let stats = engine.stats();
             total.loads += stats.loads;
             total.restarts += stats.restarts;
             total.in_flight += stats.in_flight;
             if stats.pid.is_some() {
-                (total.pid, total.facts) = (stats.pid, stats.facts);
+                (total.pid, total.facts, total.last_load_ms) = (stats.pid, stats.facts, stats.last_load_ms);
             }
         }
         total
     }
 
-    fn engine(&self, choice: PrecisionChoice) -> Engine {
-        if choice == self.own.config().precision {
-            return self.own.clone();
+    /// That of `choice`; the worker's own if the bundle was forgotten.
+    fn engine(&self, choice: &Choice) -> Engine {
+        let mut made = self.made();
+        let mut all = std::iter::once(&made.own).chain(&made.predecessors);
+        let bundled = all.find(|bundled| bundled.digest == choice.bundle);
+        let base = bundled.unwrap_or(&made.own).engine.clone();
+        if choice.precision == base.config().precision {
+            return base;
         }
-        let mut twins = self.twins();
-        let twin = twins.entry(choice).or_insert_with(|| Twin {
-            engine: self.own.at_precision(choice),
-            facts: None,
-        });
-        twin.engine.clone()
+        let twin = made.twins.entry(choice.clone());
+        twin.or_insert_with(|| base.at_precision(choice.precision))
+            .clone()
     }
 
-    fn twins(&self) -> MutexGuard<'_, HashMap<PrecisionChoice, Twin>> {
+    fn made(&self) -> MutexGuard<'_, Made> {
         // Each change is complete before its guard goes.
-        self.twins.lock().unwrap_or_else(PoisonError::into_inner)
+        self.made.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Made {
+    /// Adds the counters of `gone` and its twins to the past.
+    fn forget(&mut self, gone: &Bundled) {
+        let twins = self
+            .twins
+            .extract_if(|choice, _| choice.bundle == gone.digest)
+            .map(|(_, twin)| twin);
+        let engines: Vec<_> = twins.chain([gone.engine.clone()]).collect();
+        for stats in engines.iter().map(Engine::stats) {
+            self.past.0 += stats.loads;
+            self.past.1 += stats.restarts;
+        }
+        self.facts.retain(|choice, _| choice.bundle != gone.digest);
     }
 }

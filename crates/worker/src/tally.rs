@@ -4,17 +4,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use fleet::event::Done;
-use tokio::sync::Notify;
-
-/// Counts for heartbeats, the life cycle and the farewell.
+/// Counts for heartbeats and the farewell.
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
     in_hand: AtomicU64,
-    taken: AtomicU64,
     requeued: AtomicU64,
     done: Mutex<Done>,
-    /// Told when nothing is in hand any more.
-    pub(crate) idle: Notify,
 }
 
 /// A photo in hand, counted until this is dropped.
@@ -24,7 +19,6 @@ pub(crate) struct InHand<'a>(&'a Tally);
 impl Tally {
     /// A photo was taken.
     pub(crate) fn take(&self) -> InHand<'_> {
-        self.taken.fetch_add(1, Ordering::Relaxed);
         self.in_hand.fetch_add(1, Ordering::Relaxed);
         InHand(self)
     }
@@ -32,11 +26,6 @@ impl Tally {
     /// Photos in hand.
     pub(crate) fn in_hand(&self) -> u64 {
         self.in_hand.load(Ordering::Relaxed)
-    }
-
-    /// Photos taken since the start.
-    pub(crate) fn taken(&self) -> u64 {
-        self.taken.load(Ordering::Relaxed)
     }
 
     /// A photo was given back.
@@ -62,8 +51,6 @@ impl Tally {
 
 impl Drop for InHand<'_> {
     fn drop(&mut self) {
-        if self.0.in_hand.fetch_sub(1, Ordering::Relaxed) == 1 {
-            self.0.idle.notify_one();
-        }
+        self.0.in_hand.fetch_sub(1, Ordering::Relaxed);
     }
 }

@@ -5,12 +5,14 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use engine::quota;
 use fleet::event::{Done, Event, Heartbeat, MemoryReport, ModelReport, WorkerState};
 use queue::{Destination, Fanout, Message};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 
 use crate::context::Context;
+use crate::gpu;
 use crate::memory;
 
 /// Events that wait to be told; what does not fit is not told.
@@ -113,8 +115,8 @@ async fn publish(context: &Context, events: &[Event]) {
     }
 }
 
-fn doing(context: &Context) -> WorkerState {
-    if context.draining.is_cancelled() {
+pub(crate) fn doing(context: &Context) -> WorkerState {
+    if context.draining.is_cancelled() || context.models.is_held() {
         WorkerState::Draining
     } else if context.tally.in_hand() > 0 {
         WorkerState::Busy
@@ -146,14 +148,15 @@ impl Pulse {
         let manifest = own.bundle().manifest();
         let mut model = ModelReport {
             bundle: format!("{} {}", manifest.name, manifest.version),
-            digest: context.engines.bundle_digest().to_owned(),
+            digest: context.engines.bundle_digest(),
+            state: context.models.state(),
             loaded: stats.pid.is_some(),
             loads: stats.loads,
             restarts: stats.restarts,
             lanes: own.lanes() as u64,
             ..ModelReport::default()
         };
-        let last = || context.engines.last_facts(own.config().precision);
+        let last = || context.engines.last_facts(&context.engines.own_choice());
         if let Some(facts) = stats.facts.clone().or_else(last) {
             let facts = Arc::unwrap_or_clone(facts);
             model.precision = facts.precision();
@@ -173,10 +176,7 @@ impl Pulse {
             in_hand: context.tally.in_hand(),
             done,
             rate: self.rate(Instant::now(), settled(done)),
-            memory: MemoryReport {
-                worker_bytes: memory::resident(std::process::id()),
-                engine_bytes: stats.pid.map_or(0, memory::resident),
-            },
+            memory: memory_report(context, stats.pid),
         }))
     }
 
@@ -200,7 +200,34 @@ fn settled(done: Done) -> u64 {
     done.ok + done.reused + done.failed
 }
 
-fn unix_ms() -> u64 {
+/// What worker and engine hold now.
+pub(crate) fn memory_report(context: &Context, engine: Option<u32>) -> MemoryReport {
+    let worker = memory::of(std::process::id());
+    let gpu = card_of(context, engine).and_then(|(card, engine)| context.cards.read(card, engine));
+    let engine = engine.map(memory::of).unwrap_or_default();
+    let allowance = quota::allowance();
+    MemoryReport {
+        worker_bytes: worker.resident,
+        engine_bytes: engine.resident,
+        worker_private_bytes: worker.private,
+        engine_private_bytes: engine.private,
+        worker_peak_bytes: worker.peak,
+        engine_peak_bytes: engine.peak,
+        used_bytes: allowance.map_or(0, |allowance| allowance.used),
+        limit_bytes: allowance.map_or(0, |allowance| allowance.limit),
+        gpu,
+        last_unload: context.receipts.last(),
+    }
+}
+
+/// The card that the engine runs on, and the engine; `None` when it runs on none, or not at all.
+pub(crate) fn card_of(context: &Context, engine: Option<u32>) -> Option<(u32, u32)> {
+    let facts = context.engines.stats().facts?;
+    Some((gpu::card(&facts.device)?, engine?))
+}
+
+/// Milliseconds of Unix time.
+pub(crate) fn unix_ms() -> u64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(now.as_millis()).unwrap_or(u64::MAX)
 }

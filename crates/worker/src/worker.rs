@@ -6,20 +6,24 @@ use std::time::{Duration, Instant};
 
 use engine::{Engine, EngineError};
 use fleet::event::Done;
-use fleet::job::{Command, Job};
+use fleet::job::Job;
 use queue::priority::ExpressFirst;
-use queue::{Delivery, Fanout, Lane, Queue, QueueError};
+use queue::{Delivery, Lane, Queue, QueueError};
 use store::Buckets;
 use thiserror::Error;
 use tokio::task::JoinSet;
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::timeout;
 use tracing::Instrument as _;
 
 use crate::analyse::{self, Arrival, Stop};
 use crate::config::WorkerConfig;
 use crate::context::Context;
 use crate::follow;
-use crate::lifecycle::{Lifecycle, Seen, Step};
+use crate::models::Actions;
+use crate::neighbours;
+use crate::orders;
+use crate::pages::Pages;
+use crate::schedule;
 use crate::settle;
 use crate::tell::{Events, Teller};
 
@@ -35,6 +39,7 @@ const LAST_MOMENTS: Duration = Duration::from_secs(2);
 pub struct Worker {
     context: Arc<Context>,
     teller: Teller,
+    actions: Actions,
 }
 
 /// How a worker went.
@@ -46,6 +51,8 @@ pub struct Farewell {
     pub requeued: u64,
     /// Whether all that was with the engine was finished within the grace.
     pub in_time: bool,
+    /// It went of its own accord, because its unloads leave more and more: a new process is to take its place.
+    pub recycle: bool,
 }
 
 /// Why a worker does not run.
@@ -63,38 +70,54 @@ impl Worker {
     /// A worker that takes from `queue`, reads and writes in `buckets` and analyses with `engine`.
     pub fn new(config: WorkerConfig, queue: Arc<dyn Queue>, buckets: Buckets, engine: Engine) -> Self {
         let (sender, events) = Events::channel();
-        let context = Context::new(config, queue, buckets, engine, sender);
+        let (context, actions) = Context::new(config, queue, buckets, engine, sender);
         Self {
             context: Arc::new(context),
             teller: Teller::new(events),
+            actions,
         }
     }
 
-    /// Works until `shutdown` is done. Then takes no more, finishes what is with the engine, gives the rest back,
+    /// What the worker shows of itself over HTTP, for whoever has a port for it.
+    pub fn pages(&self) -> Pages {
+        Pages::new(Arc::clone(&self.context))
+    }
+
+    /// Works until `shutdown` is done, or until its unloads leave too much too often. Then takes no more, finishes what is with the engine, gives the rest back,
     /// ends the engine and says goodbye. Waits for the broker for as long as it takes.
     ///
     /// # Errors
     /// [`WorkerError::Queue`] when somebody closes the queue, [`WorkerError::Engine`] when the models were to be loaded
     /// at the start and cannot.
-    pub async fn run(mut self, shutdown: impl Future<Output = ()> + Send) -> Result<Farewell, WorkerError> {
-        let context = Arc::clone(&self.context);
+    pub async fn run(self, shutdown: impl Future<Output = ()> + Send) -> Result<Farewell, WorkerError> {
+        let Self {
+            context,
+            mut teller,
+            actions,
+        } = self;
         let worked = {
             let background = async {
                 tokio::join!(
-                    self.teller.tell(&context),
-                    heed_commands(&context),
-                    keep_models(&context),
+                    teller.tell(&context),
+                    orders::heed(&context),
+                    neighbours::listen(&context),
+                    schedule::keep(&context),
+                    context.models.drive(actions, &*context),
                 );
                 // They end only with the queue.
                 std::future::pending().await
             };
+            let foreground = async {
+                let worked = work(&context, shutdown).await;
+                context.models.farewell().await;
+                worked
+            };
             tokio::select! {
-                worked = work(&context, shutdown) => worked,
+                worked = foreground => worked,
                 never = background => never,
             }
         };
-        context.engines.stop().await;
-        self.teller.say_goodbye(&context).await;
+        teller.say_goodbye(&context).await;
         worked
     }
 }
@@ -104,47 +127,75 @@ async fn work(
     context: &Arc<Context>,
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<Farewell, WorkerError> {
-    tokio::pin!(shutdown);
+    let going = async {
+        tokio::select! {
+            biased;
+            () = shutdown => Ending::Asked,
+            () = context.spent.cancelled() => Ending::Spent,
+        }
+    };
+    tokio::pin!(going);
     let room = context.engines.own().lanes() + context.config.ahead;
     let mut lanes = tokio::select! {
         biased;
-        () = &mut shutdown => return Ok(Farewell { in_time: true, ..Farewell::default() }),
+        ending = &mut going => return Ok(farewell(context, ending, true)),
         lanes = attach(context, room) => lanes?,
     };
     let mut in_hand = JoinSet::new();
-    let closed = loop {
+    let ending = loop {
         let next = async {
             context.pressure.pause().await;
-            lanes.next().await
+            loop {
+                context.models.takes(true).await;
+                tokio::select! {
+                    biased;
+                    () = context.models.takes(false) => {}
+                    delivery = lanes.next() => break delivery,
+                }
+            }
         };
         tokio::select! {
             biased;
-            () = &mut shutdown => break false,
+            ending = &mut going => break ending,
             Some(ended) = in_hand.join_next() => report(ended),
             delivery = next, if in_hand.len() < room => match delivery {
                 Some(delivery) => drop(in_hand.spawn(handle(Arc::clone(context), delivery))),
-                None => break true,
+                None => break Ending::Closed,
             },
         }
     };
     context.draining.cancel();
     lanes.cancel().await;
     let in_time = drain(context, in_hand).await;
-    if closed {
-        return Err(QueueError::Closed.into());
+    match ending {
+        Ending::Closed => Err(QueueError::Closed.into()),
+        Ending::Asked | Ending::Spent => Ok(farewell(context, ending, in_time)),
     }
-    Ok(Farewell {
+}
+
+/// Why a worker goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ending {
+    /// Somebody said so.
+    Asked,
+    /// Its memory does not come back.
+    Spent,
+    /// There is no queue any more.
+    Closed,
+}
+
+fn farewell(context: &Context, ending: Ending, in_time: bool) -> Farewell {
+    Farewell {
         done: context.tally.done(),
         requeued: context.tally.requeued(),
         in_time,
-    })
+        recycle: ending == Ending::Spent,
+    }
 }
 
 async fn attach(context: &Context, room: usize) -> Result<ExpressFirst, WorkerError> {
     if context.config.preload {
-        let own = context.engines.own();
-        let facts = own.load().await?;
-        context.engines.remember(own.config().precision, &facts);
+        context.models.preloaded().await?;
     }
     let prefetch = u16::try_from(room + SENT_AHEAD)
         .ok()
@@ -163,10 +214,11 @@ async fn handle(context: Arc<Context>, delivery: Delivery) {
 
 async fn handle_within(context: Arc<Context>, delivery: Delivery) {
     let _counted = context.tally.take();
+    let _in_hand = context.models.take();
     let taken = Instant::now();
     let job: Job = match delivery.open() {
         Ok(job) => job,
-        Err(why) => return settle::refuse(delivery, &why).await,
+        Err(why) => return settle::refuse(&context, delivery, &why).await,
     };
     follow::named(&job);
     let arrival = Arrival {
@@ -203,55 +255,4 @@ fn report(ended: Result<(), tokio::task::JoinError>) {
     if let Err(error) = ended {
         tracing::error!(%error, "handling a photo ended abnormally; its message is back in the queue");
     }
-}
-
-/// Does what the fleet is told, as long as the queue is there.
-async fn heed_commands(context: &Context) {
-    let Ok(mut commands) = context.queue.subscribe(Fanout::Fleet).await else {
-        return;
-    };
-    while let Some(body) = commands.next().await {
-        match serde_json::from_slice(&body) {
-            Ok(Command::Cancel { tenant, batch }) => context.unwanted.add(tenant, batch),
-            Err(error) => tracing::debug!(%error, "a command that is not understood"),
-        }
-    }
-}
-
-/// Unloads the models when there has been nothing to do for the grace.
-async fn keep_models(context: &Context) {
-    let grace = context.config.unload_grace;
-    let mut lifecycle = Lifecycle::new(grace);
-    let mut look = interval(lifecycle.period());
-    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        tokio::select! {
-            _ = look.tick() => {}
-            () = context.tally.idle.notified() => {}
-        }
-        let loaded = context.engines.stats().pid.is_some();
-        let in_hand = usize::try_from(context.tally.in_hand()).unwrap_or(usize::MAX);
-        let taken = context.tally.taken();
-        // Counting costs the broker a question for every queue: only when the answer matters.
-        let waiting = match grace {
-            Some(grace) if loaded && in_hand == 0 => waiting(context, grace).await,
-            _ => None,
-        };
-        let seen = Seen {
-            loaded,
-            in_hand,
-            taken,
-            waiting,
-        };
-        if lifecycle.step(seen, tokio::time::Instant::now()) == Step::Unload {
-            tracing::info!("nothing to do: the models are unloaded");
-            context.engines.stop().await;
-        }
-    }
-}
-
-async fn waiting(context: &Context, grace: Duration) -> Option<u64> {
-    let depths = context.queue.depths().await.ok()?;
-    let ready = depths.ready(Lane::Express) + depths.ready(Lane::Bulk);
-    Some(ready + depths.delayed_within(grace))
 }

@@ -87,6 +87,10 @@ codes! {
         "A request with this Idempotency-Key is being answered";
     /// No such batch, or another tenant's.
     UnknownBatch = "unknown_batch", NOT_FOUND, false, "There is no such batch";
+    /// No such worker, or it was silent for an hour.
+    UnknownWorker = "unknown_worker", NOT_FOUND, false, "There is no such worker";
+    /// Nobody is there to be ordered.
+    NoWorkers = "no_workers", SERVICE_UNAVAILABLE, true, "No worker is alive";
     /// The photo has no result, or not yet.
     UnknownResult = "unknown_result", NOT_FOUND, true, "There is no such result yet";
     /// The photo has no such picture.

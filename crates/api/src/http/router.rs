@@ -33,7 +33,8 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .merge(uploads::slow_routes())
         .merge(events::routes())
         .merge(export::slow_routes())
-        .merge(analyze::slow_routes());
+        .merge(analyze::slow_routes())
+        .merge(workers::slow_routes());
     let (router, document) = quick.merge(slow).split_for_parts();
     router
         .merge(openapi::routes(&document))

@@ -135,7 +135,7 @@ impl Progress {
                     tracked.reached(*state);
                 }
             }
-            Event::Heartbeat(_) => {}
+            Event::Heartbeat(_) | Event::Unload { .. } | Event::Answer { .. } => {}
         }
     }
 

@@ -3,7 +3,6 @@
 use anyhow::anyhow;
 use plotters::prelude::*;
 
-use super::Stage;
 use super::sampler::Sample;
 use crate::memory::megabytes;
 
@@ -11,20 +10,30 @@ const SIZE: (u32, u32) = (1140, 460);
 const PLOT_WIDTH: u32 = 870;
 const MB: f64 = 1_048_576.0;
 
-/// Resident and private memory over time, with the stages named where they were reached.
+/// A moment that has a name.
+#[derive(Clone, Debug)]
+pub(crate) struct Mark {
+    pub(crate) name: String,
+    /// Seconds since the first sample.
+    pub(crate) at: f64,
+    /// Memory then.
+    pub(crate) bytes: u64,
+}
+
+/// Resident and private memory over time, with names where something was reached.
 ///
 /// # Errors
 /// When the plotting library cannot draw it.
-pub(super) fn draw(samples: &[Sample], stages: &[Stage]) -> anyhow::Result<String> {
+pub(crate) fn draw(samples: &[Sample], marks: &[Mark]) -> anyhow::Result<String> {
     let mut svg = String::new();
-    draw_into(&mut svg, samples, stages).map_err(|error| anyhow!("the timeline cannot be drawn: {error}"))?;
+    draw_into(&mut svg, samples, marks).map_err(|error| anyhow!("the timeline cannot be drawn: {error}"))?;
     Ok(svg)
 }
 
 fn draw_into(
     svg: &mut String,
     samples: &[Sample],
-    stages: &[Stage],
+    marks: &[Mark],
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let end = samples.last().map_or(1.0, |(at, _)| *at).max(1.0);
     let top = samples
@@ -67,14 +76,14 @@ fn draw_into(
         ))?
         .label("private")
         .legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], private.stroke_width(2)));
-    // Stages can follow each other at once: numbers on the plot, names beside it.
+    // Marks can follow each other at once: numbers on the plot, names beside it.
     let mut last = f64::NEG_INFINITY;
     let mut shift = 0;
-    for (number, stage) in stages.iter().enumerate() {
-        let crowded = stage.at - last < end * 0.02;
+    for (number, mark) in marks.iter().enumerate() {
+        let crowded = mark.at - last < end * 0.02;
         shift = if crowded { shift + 14 } else { 0 };
-        last = stage.at;
-        let at = (stage.at, stage.memory.resident as f64 / MB);
+        last = mark.at;
+        let at = (mark.at, mark.bytes as f64 / MB);
         chart.draw_series(std::iter::once(
             EmptyElement::at(at)
                 + Circle::new((0, 0), 3, BLACK.filled())
@@ -84,12 +93,7 @@ fn draw_into(
                     ("sans-serif", 13).into_font(),
                 ),
         ))?;
-        let line = format!(
-            "{}  {}: {}",
-            number + 1,
-            stage.name,
-            megabytes(stage.memory.resident)
-        );
+        let line = format!("{}  {}: {}", number + 1, mark.name, megabytes(mark.bytes));
         let row = 60 + 22 * i32::try_from(number).unwrap_or_default();
         key.draw(&Text::new(line, (4, row), ("sans-serif", 13).into_font()))?;
     }
@@ -109,18 +113,18 @@ mod tests {
     use crate::memory::Memory;
 
     #[test]
-    fn the_timeline_names_its_stages() {
+    fn the_timeline_names_its_marks() {
         let memory = |megabytes: u64| Memory {
             resident: megabytes << 20,
             ..Memory::default()
         };
         let samples = [(0.0, memory(8)), (0.5, memory(120)), (1.5, memory(9))];
-        let stages = [Stage {
-            name: "first photo done",
+        let marks = [Mark {
+            name: "first photo done".to_owned(),
             at: 0.5,
-            memory: memory(120),
+            bytes: 120 << 20,
         }];
-        let svg = draw(&samples, &stages).unwrap();
+        let svg = draw(&samples, &marks).unwrap();
         assert!(svg.starts_with("<svg") && svg.contains("first photo done") && svg.contains("resident"));
     }
 }

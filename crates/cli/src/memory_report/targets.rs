@@ -64,6 +64,12 @@ pub(super) fn judge(
     if cycles.count > 0 {
         let name = format!("growth over {} cycles", cycles.count);
         targets.push(Target::new(name, cycles.difference as f64 / MB, 1.0, "MB"));
+        targets.push(Target::new(
+            "residue, at most",
+            cycles.residue as f64 / MB,
+            2.0,
+            "MB",
+        ));
     }
     let limit = match (lanes, pixels) {
         (1, ..=SMALL_PHOTO) => Some(150.0),
@@ -78,6 +84,11 @@ pub(super) fn judge(
             limit,
             "MB",
         ));
+    }
+    if let Some(median) = median(&cycles.first_result_ms)
+        && pixels <= SMALL_PHOTO
+    {
+        targets.push(Target::new("first result from cold, median", median, 350.0, "ms"));
     }
     if let Some(median) = median(load_ms) {
         targets.push(Target::new("spawn to ready, median", median, 150.0, "ms"));
@@ -124,7 +135,11 @@ mod tests {
                 .collect()
         };
         let expected = |busy: Option<(&str, bool)>| {
-            let mut all = vec![("unloaded", false), ("growth over 50 cycles", true)];
+            let mut all = vec![
+                ("unloaded", false),
+                ("growth over 50 cycles", true),
+                ("residue, at most", true),
+            ];
             all.extend(busy);
             all.push(("spawn to ready, median", true));
             all.into_iter()

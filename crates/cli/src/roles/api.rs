@@ -56,7 +56,7 @@ async fn serve(settings: &Settings) -> anyhow::Result<Ending> {
     }
     let buckets = parts::buckets(settings, None).await?;
     let queue = parts::broker(settings, "api")?;
-    let listener = listen(&settings.api.listen).await?;
+    let listener = listen("api.listen", &settings.api.listen).await?;
     let token = shutdown::on_signal()?;
     let ended = Server::new(config, buckets, Arc::clone(&queue))?
         .run(listener, token)
@@ -104,19 +104,19 @@ impl Server {
 /// Begins to listen.
 ///
 /// # Errors
-/// When `place` is no address, or is taken.
-pub(super) async fn listen(place: &str) -> Result<TcpListener, Fatal> {
+/// When `place`, the value of `key`, is no address, or is taken.
+pub(super) async fn listen(key: &str, place: &str) -> Result<TcpListener, Fatal> {
     let addresses: Vec<SocketAddr> = place
         .to_socket_addrs()
         .map_err(|error| {
             Fatal::set_up(format!(
-                "api.listen: `{place}` is no address and port such as 127.0.0.1:8080: {error}"
+                "{key}: `{place}` is no address and port such as 127.0.0.1:8080: {error}"
             ))
         })?
         .collect();
     TcpListener::bind(addresses.as_slice()).await.map_err(|error| {
         Fatal::set_up(format!(
-            "nothing can listen on {place}: {error}; choose another address with --listen"
+            "nothing can listen on {place}: {error}; choose another address for {key}"
         ))
     })
 }

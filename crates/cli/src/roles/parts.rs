@@ -169,6 +169,8 @@ pub(super) fn worker_config(settings: &Settings) -> WorkerConfig {
     let mut config = WorkerConfig {
         preload: worker.preload,
         unload_grace: worker.unload_grace.duration(),
+        warm_at: worker.warm_at.clone(),
+        warm_for: worker.warm_for.0,
         drain_grace: worker.drain_time.0,
         transfer_deadline: worker.transfer_deadline.0,
         ..WorkerConfig::default()

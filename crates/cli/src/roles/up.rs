@@ -4,11 +4,13 @@ use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use ::worker::WorkerConfig;
 use anyhow::Context;
 use queue::Queue;
 use queue::memory::MemoryQueue;
 
 use super::api::{Server, listen};
+use super::worker::pages;
 use super::{allocator, begin, parts, shutdown};
 use crate::exit::{Ending, Fatal};
 use crate::settings::{Settings, SettingsArgs};
@@ -72,13 +74,14 @@ async fn serve(settings: &Settings) -> anyhow::Result<Ending> {
     // What was in the queue is gone with the process before this one.
     config.coordinator.volatile_queue = true;
     let server = Server::new(config, buckets.clone(), Arc::clone(&queue))?;
-    let worker = ::worker::Worker::new(
-        parts::worker_config(settings),
-        Arc::clone(&queue),
-        buckets,
-        engine,
-    );
-    let listener = listen(&settings.api.listen).await?;
+    // Its process is everybody's, and the queue's.
+    let working = WorkerConfig {
+        recycle_after: None,
+        ..parts::worker_config(settings)
+    };
+    let worker = ::worker::Worker::new(working, Arc::clone(&queue), buckets, engine);
+    let listener = listen("api.listen", &settings.api.listen).await?;
+    let _pages = pages(settings, &worker).await?;
     let token = shutdown::on_signal()?;
 
     let working = {

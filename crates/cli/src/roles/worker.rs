@@ -1,9 +1,15 @@
 //! `pitchfleet worker`: takes photos from the queue and analyses them.
 
+use std::convert::Infallible;
+use std::env;
+use std::os::unix::process::CommandExt as _;
+use std::process::Command;
 use std::sync::Arc;
 
 use anyhow::Context;
+use tokio_util::task::AbortOnDropHandle;
 
+use super::api::listen;
 use super::{allocator, begin, parts, shutdown};
 use crate::exit::{Ending, Fatal};
 use crate::settings::{Settings, SettingsArgs};
@@ -45,6 +51,7 @@ async fn serve(settings: &Settings) -> anyhow::Result<Ending> {
     let token = shutdown::on_signal()?;
     tracing::info!(worker = config.id, bundle = %folder.display(), "worker started");
     let worker = ::worker::Worker::new(config, Arc::clone(&queue), buckets, engine);
+    let _pages = pages(settings, &worker).await?;
     let ended = worker.run(token.cancelled_owned()).await;
     queue.close().await;
     let farewell = ended.map_err(|error| Fatal::server(error.to_string()))?;
@@ -56,5 +63,38 @@ async fn serve(settings: &Settings) -> anyhow::Result<Ending> {
         in_time = farewell.in_time,
         "worker ended"
     );
-    Ok(Ending::Done)
+    match farewell.recycle {
+        true => Err(again().into()),
+        false => Ok(Ending::Done),
+    }
+}
+
+/// Begins this process anew: the same program with the same arguments and the same process id, so that whoever watches
+/// over it sees nothing. Returns only when that cannot be.
+fn again() -> Fatal {
+    let error = match env::current_exe() {
+        Ok(program) => Command::new(program).args(env::args_os().skip(1)).exec(),
+        Err(error) => error,
+    };
+    Fatal::server(format!(
+        "the worker ends to give its memory back, and cannot begin anew by itself: {error}"
+    ))
+}
+
+/// The worker's own pages, for as long as this lives; `None` where the settings want none.
+///
+/// # Errors
+/// When nothing can listen there.
+pub(super) async fn pages(
+    settings: &Settings,
+    worker: &::worker::Worker,
+) -> Result<Option<AbortOnDropHandle<Infallible>>, Fatal> {
+    let Some(place) = &settings.worker.metrics_listen else {
+        return Ok(None);
+    };
+    let listener = listen("worker.metrics_listen", place).await?;
+    tracing::info!("metrics on http://{place}/metrics");
+    Ok(Some(AbortOnDropHandle::new(tokio::spawn(
+        worker.pages().serve(listener),
+    ))))
 }

@@ -361,6 +361,18 @@ pub(super) const KEYS: &[Key] = &[
     ),
     plain(
         "worker",
+        "warm_at",
+        Such("\"0 9 * * SAT\""),
+        "When to load the models ahead of the work: minute, hour, day, month and day of week as in cron, local time.",
+    ),
+    plain(
+        "worker",
+        "warm_for",
+        Default("\"1h\""),
+        "How long the models stay from then on, even without work.",
+    ),
+    plain(
+        "worker",
         "spool",
         Such("\"/var/tmp\""),
         "Folder for photos on their way to the models, in files without names; absent: the system's temporary one.",
@@ -376,6 +388,12 @@ pub(super) const KEYS: &[Key] = &[
         "transfer_deadline",
         Default("\"2m\""),
         "Longest time for fetching one photo, and for storing its results.",
+    ),
+    plain(
+        "worker",
+        "metrics_listen",
+        Such("\"0.0.0.0:9464\""),
+        "Address and port of the worker's own /metrics, /livez and /readyz, open to whoever reaches it; absent: none.",
     ),
     plain(
         "models",

@@ -24,10 +24,11 @@ use serde::{Deserialize, Serialize};
 pub use self::policy::{Backoff, Policy};
 
 /// Where the models are in their life.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum State {
     /// There is no engine process.
+    #[default]
     Cold,
     /// It starts.
     Loading,
@@ -244,6 +245,11 @@ impl Machine {
             Phase::Warm(_) => State::Warm,
             Phase::Finishing(_) | Phase::Ending(_) => State::Draining,
         }
+    }
+
+    /// Whether the engine works for who has a photo in hand: also while it is to go afterwards.
+    pub fn is_usable(&self) -> bool {
+        matches!(self.phase, Phase::Warm(_) | Phase::Finishing(_))
     }
 
     /// Whether the worker may take photos: not while it drains or was told not to, and not in the pause after a load

@@ -5,5 +5,6 @@
 mod delivery;
 mod failures;
 mod harness;
+mod life;
 mod reuse;
 mod servers;

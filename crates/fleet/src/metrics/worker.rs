@@ -1,0 +1,478 @@
+//! What a worker counts and measures.
+
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use pitch::photo::PhotoErrorKind;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::{Registry, Unit};
+
+use super::labels::Word;
+use super::{
+    Counters, DeliveryResult, Gauges, Histograms, Page, PhotoOutcome, PhotoQueue, Process, add, add_in,
+    observe, set_one, whole,
+};
+use crate::event::{Receipt, WorkerState};
+use crate::failure::FailureCode;
+use crate::lifecycle::{State, UnloadReason};
+use crate::result::TimingMs;
+
+/// The stages of a photo that are timed, in their order.
+const STAGES: [&str; 7] = [
+    "fetch", "decode", "detect", "surface", "classify", "overlays", "store",
+];
+/// The label of a failure whose code is none of ours.
+const OTHER: &str = "other";
+
+/// Seconds: from what a classifier takes to what a large photo does.
+fn stage_buckets() -> Histogram {
+    Histogram::new([
+        0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
+    ])
+}
+
+/// Seconds: from a photo that finds an idle worker to a night's backlog.
+fn wait_buckets() -> Histogram {
+    Histogram::new([
+        0.01, 0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3_600.0, 14_400.0,
+    ])
+}
+
+/// Seconds: from a warm page cache to a card that has to be woken.
+fn load_buckets() -> Histogram {
+    Histogram::new([0.05, 0.1, 0.2, 0.35, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0])
+}
+
+/// By the number that NVML gives a card.
+type PerCard = Family<[(&'static str, u32); 1], Gauge>;
+
+/// Bytes that a process holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Held {
+    /// Resident, shared pages included.
+    pub resident: u64,
+    /// Resident and shared with no other process.
+    pub private: u64,
+    /// The most that was ever resident.
+    pub peak: u64,
+}
+
+/// What a worker counts and measures.
+#[derive(Debug)]
+pub struct WorkerMetrics {
+    registry: Registry,
+    photos: Counters<2>,
+    failures: Counters<1>,
+    deliveries: Counters<2>,
+    queue_wait: Histograms<1>,
+    photo_duration: Histograms<1>,
+    stage_duration: Histograms<1>,
+    in_hand: Gauge,
+    worker_state: Gauges<1>,
+    model_state: Gauges<1>,
+    model_loads: Counters<1>,
+    model_unloads: Counters<1>,
+    model_load_duration: Histogram,
+    unload_deadline: Gauge<f64, AtomicU64>,
+    engine_restarts: Counter,
+    provider: Family<Vec<(&'static str, String)>, Gauge>,
+    resident: Gauges<1>,
+    private: Gauges<1>,
+    peak: Gauges<1>,
+    memory_used: Gauge,
+    memory_limit: Gauge,
+    card_process: PerCard,
+    card_used: PerCard,
+    card_total: PerCard,
+    memory_floor: Gauge,
+    residue: Gauge,
+    residues: Counter,
+    broker_connected: Gauge,
+    broker_reconnects: Counter,
+}
+
+impl WorkerMetrics {
+    /// All at zero.
+    ///
+    /// `version` is the program's.
+    pub fn new(version: &str) -> Self {
+        let mut registry = Registry::with_prefix("pitchfleet");
+        let build = Info::new([("version", version.to_owned())]);
+        registry.register("build", "The program's version", build);
+        let r = &mut registry;
+        let metrics = Self {
+            photos: add(
+                r,
+                "photos",
+                "Photos settled for good by this worker",
+                Counters::default(),
+            ),
+            failures: add(
+                r,
+                "photo_failures",
+                "Photos that failed for good, by the code in their result",
+                Counters::default(),
+            ),
+            deliveries: add(
+                r,
+                "deliveries",
+                "Messages settled, one count for each time a photo was taken from a queue",
+                Counters::default(),
+            ),
+            queue_wait: add_in(
+                r,
+                "queue_wait",
+                Unit::Seconds,
+                "From publishing a photo's message to taking it, retries included",
+                Histograms::new_with_constructor(wait_buckets),
+            ),
+            photo_duration: add_in(
+                r,
+                "photo_duration",
+                Unit::Seconds,
+                "From taking a photo to its stored result, of analysed ones",
+                Histograms::new_with_constructor(stage_buckets),
+            ),
+            stage_duration: add_in(
+                r,
+                "stage_duration",
+                Unit::Seconds,
+                "Time in each stage, of analysed photos",
+                Histograms::new_with_constructor(stage_buckets),
+            ),
+            in_hand: add(
+                r,
+                "inflight_photos",
+                "Photos taken from a queue and not settled",
+                Gauge::default(),
+            ),
+            worker_state: add(
+                r,
+                "worker_state",
+                "1 for what the worker is doing",
+                Gauges::default(),
+            ),
+            model_state: add(
+                r,
+                "model_state",
+                "1 for where the models are in their life",
+                Gauges::default(),
+            ),
+            model_loads: add(
+                r,
+                "model_loads",
+                "Loads of the models, restarts after a crash not included",
+                Counters::default(),
+            ),
+            model_unloads: add(
+                r,
+                "model_unloads",
+                "Unloads of the models, by why",
+                Counters::default(),
+            ),
+            model_load_duration: add_in(
+                r,
+                "model_load_duration",
+                Unit::Seconds,
+                "From starting the engine process to ready",
+                load_buckets(),
+            ),
+            unload_deadline: add_in(
+                r,
+                "model_unload_deadline_timestamp",
+                Unit::Seconds,
+                "Unix time when the models go if no work is seen until then; 0 while there is no such time",
+                Gauge::default(),
+            ),
+            engine_restarts: add(
+                r,
+                "inference_child_restarts",
+                "Engine processes that ended and that nobody had asked to",
+                Counter::default(),
+            ),
+            provider: add(
+                r,
+                "execution_provider_info",
+                "1 for the execution provider that was asked for and the one that runs, as of the last load",
+                Family::default(),
+            ),
+            resident: add_in(
+                r,
+                "rss",
+                Unit::Bytes,
+                "Resident memory; 0 for an engine that is not there",
+                Gauges::default(),
+            ),
+            private: add_in(
+                r,
+                "private_memory",
+                Unit::Bytes,
+                "Resident memory shared with no other process: what would come back if it ended",
+                Gauges::default(),
+            ),
+            peak: add_in(
+                r,
+                "rss_peak",
+                Unit::Bytes,
+                "The most resident memory since the process started; 0 for an engine that is not there",
+                Gauges::default(),
+            ),
+            memory_used: add_in(
+                r,
+                "memory_used",
+                Unit::Bytes,
+                "What counts against memory_limit: of the cgroup without page cache that is not in use, else of the machine",
+                Gauge::default(),
+            ),
+            memory_limit: add_in(
+                r,
+                "memory_limit",
+                Unit::Bytes,
+                "The smaller of the cgroup's limit and the machine's memory",
+                Gauge::default(),
+            ),
+            card_process: add_in(
+                r,
+                "vram_process",
+                Unit::Bytes,
+                "GPU memory that the engine process holds; absent without a card",
+                Family::default(),
+            ),
+            card_used: add_in(
+                r,
+                "vram_device_used",
+                Unit::Bytes,
+                "GPU memory of the card that is in use, whoever uses it; absent without a card",
+                Family::default(),
+            ),
+            card_total: add_in(
+                r,
+                "vram_device_total",
+                Unit::Bytes,
+                "GPU memory of the card; absent without a card",
+                Family::default(),
+            ),
+            memory_floor: add_in(
+                r,
+                "memory_floor",
+                Unit::Bytes,
+                "Private memory that the worker keeps without models; 0 before the first unload",
+                Gauge::default(),
+            ),
+            residue: add_in(
+                r,
+                "model_residual",
+                Unit::Bytes,
+                "Private memory above the floor after the last unload",
+                Gauge::default(),
+            ),
+            residues: add(
+                r,
+                "model_residual_unloads",
+                "Unloads after which more than a tenth of the floor remained above it",
+                Counter::default(),
+            ),
+            broker_connected: add(
+                r,
+                "broker_connected",
+                "1 while the broker can be reached and takes messages",
+                Gauge::default(),
+            ),
+            broker_reconnects: add(
+                r,
+                "broker_reconnects",
+                "Connections to the broker that were lost and made again",
+                Counter::default(),
+            ),
+            registry,
+        };
+        metrics.begin();
+        metrics
+    }
+
+    /// Everything that can be counted appears, as zero.
+    fn begin(&self) {
+        for &queue in PhotoQueue::ALL {
+            for &outcome in PhotoOutcome::ALL {
+                drop(
+                    self.photos
+                        .get_or_create(&[("queue", queue.word()), ("outcome", outcome.word())]),
+                );
+            }
+            for &result in DeliveryResult::ALL {
+                drop(
+                    self.deliveries
+                        .get_or_create(&[("queue", queue.word()), ("result", result.word())]),
+                );
+            }
+            drop(self.queue_wait.get_or_create(&[("queue", queue.word())]));
+            drop(self.photo_duration.get_or_create(&[("queue", queue.word())]));
+        }
+        for code in failure_codes().chain([OTHER]) {
+            drop(self.failures.get_or_create(&[("code", code)]));
+        }
+        for stage in STAGES {
+            drop(self.stage_duration.get_or_create(&[("stage", stage)]));
+        }
+        for outcome in ["ok", "failed"] {
+            drop(self.model_loads.get_or_create(&[("outcome", outcome)]));
+        }
+        for reason in UnloadReason::ALL {
+            drop(self.model_unloads.get_or_create(&[("reason", reason.word())]));
+        }
+        for &process in Process::ALL {
+            self.set_memory(process, Held::default());
+        }
+        self.set_model_state(State::Cold);
+        self.set_worker_state(WorkerState::Idle);
+    }
+
+    /// A photo is settled for good.
+    pub fn photo(&self, queue: PhotoQueue, outcome: PhotoOutcome) {
+        self.photos
+            .get_or_create(&[("queue", queue.word()), ("outcome", outcome.word())])
+            .inc();
+    }
+
+    /// A photo failed for good with this code.
+    pub fn failure(&self, code: &str) {
+        let known = failure_codes().find(|known| *known == code).unwrap_or(OTHER);
+        self.failures.get_or_create(&[("code", known)]).inc();
+    }
+
+    /// A message is settled.
+    pub fn delivery(&self, queue: PhotoQueue, result: DeliveryResult) {
+        self.deliveries
+            .get_or_create(&[("queue", queue.word()), ("result", result.word())])
+            .inc();
+    }
+
+    /// A photo was analysed.
+    pub fn timing(&self, queue: PhotoQueue, timing: &TimingMs) {
+        let TimingMs {
+            queued,
+            fetch,
+            decode,
+            detect,
+            surface,
+            classify,
+            overlays,
+            store,
+            total,
+        } = *timing;
+        let stages = [fetch, decode, detect, surface, classify, overlays, store];
+        for (stage, time) in STAGES.into_iter().zip(stages) {
+            observe(&self.stage_duration, ("stage", stage), time);
+        }
+        observe(&self.queue_wait, ("queue", queue.word()), queued);
+        observe(&self.photo_duration, ("queue", queue.word()), total);
+    }
+
+    /// The models were loaded in so many seconds; `None` when they could not be.
+    pub fn load(&self, seconds: Option<f64>) {
+        let outcome = if seconds.is_some() { "ok" } else { "failed" };
+        self.model_loads.get_or_create(&[("outcome", outcome)]).inc();
+        if let Some(seconds) = seconds {
+            self.model_load_duration.observe(seconds);
+        }
+    }
+
+    /// The models were unloaded.
+    pub fn unload(&self, reason: UnloadReason) {
+        self.model_unloads
+            .get_or_create(&[("reason", reason.word())])
+            .inc();
+    }
+
+    /// Photos in hand, now.
+    pub fn set_in_hand(&self, photos: u64) {
+        self.in_hand.set(whole(photos));
+    }
+
+    /// What the worker is doing, now.
+    pub fn set_worker_state(&self, state: WorkerState) {
+        set_one(&self.worker_state, "state", state);
+    }
+
+    /// Where the models are, now.
+    pub fn set_model_state(&self, state: State) {
+        set_one(&self.model_state, "state", state);
+    }
+
+    /// When the models go, seconds of Unix time.
+    pub fn set_unload_deadline(&self, at: Option<f64>) {
+        self.unload_deadline.set(at.unwrap_or(0.0));
+    }
+
+    /// Engine processes that ended by themselves, since the start.
+    pub fn set_restarts(&self, count: u64) {
+        self.engine_restarts.inner().fetch_max(count, Ordering::Relaxed);
+    }
+
+    /// The execution provider that was asked for, and the one that runs.
+    pub fn set_provider(&self, requested: &str, actual: &str) {
+        let labels = vec![("requested", requested.to_owned()), ("actual", actual.to_owned())];
+        let known = self.provider.get(&labels).is_some();
+        if !known {
+            self.provider.clear();
+            self.provider.get_or_create(&labels).set(1);
+        }
+    }
+
+    /// Bytes of a process.
+    pub fn set_memory(&self, process: Process, held: Held) {
+        let labels = [("process", process.word())];
+        self.resident.get_or_create(&labels).set(whole(held.resident));
+        self.private.get_or_create(&labels).set(whole(held.private));
+        self.peak.get_or_create(&labels).set(whole(held.peak));
+    }
+
+    /// Bytes that count against what worker and engine may use, and that.
+    pub fn set_limit(&self, used: u64, limit: u64) {
+        self.memory_used.set(whole(used));
+        self.memory_limit.set(whole(limit));
+    }
+
+    /// Bytes of a card's memory: of the engine process, of all, and what there is.
+    pub fn set_card(&self, card: u32, process: u64, used: u64, total: u64) {
+        let labels = [("gpu", card)];
+        self.card_process.get_or_create(&labels).set(whole(process));
+        self.card_used.get_or_create(&labels).set(whole(used));
+        self.card_total.get_or_create(&labels).set(whole(total));
+    }
+
+    /// What the last unload gave back, and how many since the start left too much.
+    pub fn set_receipt(&self, last: Receipt, over: u64) {
+        self.memory_floor.set(whole(last.floor_bytes));
+        self.residue.set(whole(last.residue_bytes));
+        self.residues.inner().fetch_max(over, Ordering::Relaxed);
+    }
+
+    /// How the broker is, and connections made again since the start.
+    pub fn set_broker(&self, connected: bool, reconnects: u64) {
+        self.broker_connected.set(i64::from(connected));
+        self.broker_reconnects
+            .inner()
+            .fetch_max(reconnects, Ordering::Relaxed);
+    }
+
+    /// The page in the format that an `Accept` header asks for.
+    ///
+    /// # Errors
+    /// Never in practice: a string takes all that is written into it.
+    pub fn page(&self, accept: Option<&str>) -> Result<Page, fmt::Error> {
+        Page::of(&self.registry, accept)
+    }
+}
+
+fn failure_codes() -> impl Iterator<Item = &'static str> {
+    let ours = FailureCode::ALL.into_iter().map(FailureCode::code);
+    ours.chain(PhotoErrorKind::ALL.into_iter().map(PhotoErrorKind::code))
+}
+
+#[cfg(test)]
+mod tests;

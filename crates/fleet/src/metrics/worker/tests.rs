@@ -1,0 +1,163 @@
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::*;
+
+/// `# TYPE` and `# HELP` lines, and the lines of samples.
+fn read(page: &str) -> (BTreeMap<String, String>, BTreeMap<String, String>, Vec<String>) {
+    let (mut types, mut helps, mut samples) = (BTreeMap::new(), BTreeMap::new(), Vec::new());
+    for line in page.lines() {
+        let mut words = line.splitn(4, ' ');
+        match (words.next(), words.next(), words.next(), words.next()) {
+            (Some("#"), Some("TYPE"), Some(name), Some(kind)) => {
+                assert!(
+                    types.insert(name.to_owned(), kind.to_owned()).is_none(),
+                    "{name} twice"
+                );
+            }
+            (Some("#"), Some("HELP"), Some(name), Some(help)) => {
+                drop(helps.insert(name.to_owned(), help.to_owned()))
+            }
+            _ => samples.push(line.to_owned()),
+        }
+    }
+    (types, helps, samples)
+}
+
+fn worked() -> WorkerMetrics {
+    let metrics = WorkerMetrics::new("1.2.3");
+    metrics.photo(PhotoQueue::Express, PhotoOutcome::Ok);
+    metrics.delivery(PhotoQueue::Express, DeliveryResult::Done);
+    metrics.timing(
+        PhotoQueue::Express,
+        &TimingMs {
+            decode: Some(120.0),
+            total: Some(300.0),
+            ..TimingMs::default()
+        },
+    );
+    metrics.load(Some(0.08));
+    metrics.set_provider("CPUExecutionProvider", "CPUExecutionProvider");
+    metrics
+}
+
+/// The rules of `promtool check metrics`, and Prometheus's own (prometheus.io/docs/practices/naming).
+#[test]
+fn names_follow_the_conventions() {
+    let page = worked().page(None).unwrap();
+    let (types, helps, samples) = read(&page.body);
+    assert!(types.len() > 15, "{types:?}");
+    for (name, kind) in &types {
+        assert!(name.starts_with("pitchfleet_"), "{name}");
+        assert!(
+            name.bytes()
+                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_'),
+            "{name}"
+        );
+        assert_eq!(name.ends_with("_total"), kind == "counter", "{name} is a {kind}");
+        let help = helps.get(name).unwrap_or_else(|| panic!("{name} has no help"));
+        assert!(
+            help.chars()
+                .next()
+                .is_some_and(|c| c.is_uppercase() || c.is_ascii_digit()),
+            "{name}: {help}"
+        );
+        for other in [
+            "milliseconds",
+            "ms",
+            "us",
+            "kb",
+            "mb",
+            "minutes",
+            "percent",
+            "gauge",
+            "counter",
+        ] {
+            assert!(!name.split('_').any(|word| word == other), "{name}");
+        }
+        if kind == "histogram" {
+            assert!(name.ends_with("_seconds"), "{name}");
+        }
+    }
+    for sample in samples {
+        let name = sample.split(['{', ' ']).next().unwrap();
+        let family = ["_bucket", "_sum", "_count"]
+            .iter()
+            .find_map(|end| name.strip_suffix(end))
+            .filter(|family| types.contains_key(*family));
+        assert!(types.contains_key(family.unwrap_or(name)), "{sample}");
+    }
+}
+
+#[test]
+fn what_has_not_happened_is_zero_and_not_absent() {
+    let page = WorkerMetrics::new("1").page(None).unwrap().body;
+    for sample in [
+        r#"pitchfleet_photos_total{queue="bulk",outcome="failed"} 0"#,
+        r#"pitchfleet_deliveries_total{queue="express",result="rejected"} 0"#,
+        r#"pitchfleet_model_unloads_total{reason="drained"} 0"#,
+        r#"pitchfleet_model_loads_total{outcome="failed"} 0"#,
+        r#"pitchfleet_photo_failures_total{code="truncated"} 0"#,
+        r#"pitchfleet_model_state{state="cold"} 1"#,
+        r#"pitchfleet_model_state{state="warm"} 0"#,
+        r#"pitchfleet_stage_duration_seconds_count{stage="decode"} 0"#,
+        r#"pitchfleet_rss_bytes{process="engine"} 0"#,
+        r#"pitchfleet_build_info{version="1"} 1"#,
+        "pitchfleet_inference_child_restarts_total 0",
+    ] {
+        assert!(
+            page.lines().any(|line| line == sample),
+            "no `{sample}` in\n{page}"
+        );
+    }
+}
+
+#[test]
+fn what_happened_is_counted_once_and_in_base_units() {
+    let page = worked().page(None).unwrap().body;
+    for sample in [
+        r#"pitchfleet_photos_total{queue="express",outcome="ok"} 1"#,
+        r#"pitchfleet_stage_duration_seconds_bucket{stage="decode",le="0.1"} 0"#,
+        r#"pitchfleet_stage_duration_seconds_bucket{stage="decode",le="0.25"} 1"#,
+        r#"pitchfleet_photo_duration_seconds_sum{queue="express"} 0.3"#,
+        r#"pitchfleet_stage_duration_seconds_count{stage="fetch"} 0"#,
+    ] {
+        assert!(
+            page.lines().any(|line| line == sample),
+            "no `{sample}` in\n{page}"
+        );
+    }
+}
+
+#[test]
+fn labels_do_not_grow_with_what_is_sent() {
+    let metrics = WorkerMetrics::new("1");
+    let lines = |metrics: &WorkerMetrics| metrics.page(None).unwrap().body.lines().count();
+    let before = lines(&metrics);
+    for n in 0..1_000 {
+        metrics.failure(&format!("code {n}"));
+    }
+    metrics.failure("truncated");
+    assert_eq!(lines(&metrics), before);
+    metrics.set_provider("a", "a");
+    let with_provider = lines(&metrics);
+    metrics.set_provider("b", "c");
+    assert_eq!(lines(&metrics), with_provider);
+    let codes: Vec<_> = failure_codes().collect();
+    assert_eq!(codes.iter().collect::<BTreeSet<_>>().len(), codes.len());
+}
+
+#[test]
+fn the_reader_chooses_the_format() {
+    let metrics = worked();
+    // What Prometheus 2.42 sends.
+    let accept = "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,\
+                  text/plain;version=0.0.4;q=0.5,*/*;q=0.1";
+    let open = metrics.page(Some(accept)).unwrap();
+    assert!(open.content_type.starts_with("application/openmetrics-text"));
+    assert!(open.body.ends_with("# EOF\n"));
+    for accept in [None, Some("text/plain"), Some("*/*")] {
+        let page = metrics.page(accept).unwrap();
+        assert!(page.content_type.starts_with("text/plain; version=0.0.4"));
+        assert!(!page.body.contains("# EOF"));
+    }
+}

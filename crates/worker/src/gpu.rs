@@ -1,0 +1,74 @@
+//! Memory of a card, as its driver tells it (NVML). Where there is no driver, nothing is told.
+
+use std::fmt;
+use std::sync::OnceLock;
+
+use fleet::event::GpuMemory;
+use nvml_wrapper::Nvml;
+use nvml_wrapper::enums::device::UsedGpuMemory;
+
+/// Who tells how much memory of a card is used.
+pub(crate) trait Cards: fmt::Debug + Send + Sync {
+    /// Of the card with this number, and of the process on it; `None` when it cannot be told.
+    fn read(&self, card: u32, process: u32) -> Option<GpuMemory>;
+}
+
+/// The driver. Its library is loaded when it is first asked, which is when a card is used.
+#[derive(Debug, Default)]
+pub(crate) struct Driver(OnceLock<Option<Nvml>>);
+
+impl Cards for Driver {
+    fn read(&self, card: u32, process: u32) -> Option<GpuMemory> {
+        let nvml = self.0.get_or_init(|| {
+            Nvml::init()
+                .inspect_err(|error| tracing::debug!(%error, "no memory of cards is told"))
+                .ok()
+        });
+        let device = nvml.as_ref()?.device_by_index(card).ok()?;
+        let memory = device.memory_info().ok()?;
+        let processes = device.running_compute_processes().unwrap_or_default();
+        // In a container the driver may tell other ids than the container's own.
+        let ours = processes.iter().find(|known| known.pid == process);
+        let process_bytes = ours.and_then(|ours| match ours.used_gpu_memory {
+            UsedGpuMemory::Used(bytes) => Some(bytes),
+            UsedGpuMemory::Unavailable => None,
+        });
+        Some(GpuMemory {
+            card,
+            process_bytes: process_bytes.unwrap_or(0),
+            used_bytes: memory.used,
+            total_bytes: memory.total,
+        })
+    }
+}
+
+/// The number in `cuda:N`.
+pub(crate) fn card(device: &str) -> Option<u32> {
+    device.strip_prefix("cuda:")?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn devices_that_are_cards_have_numbers() {
+        for (device, number) in [
+            ("cuda:0", Some(0)),
+            ("cuda:12", Some(12)),
+            ("cpu", None),
+            ("cuda:", None),
+        ] {
+            assert_eq!(card(device), number, "{device}");
+        }
+    }
+
+    #[test]
+    fn a_machine_without_a_driver_tells_nothing() {
+        let driver = Driver::default();
+        if !std::path::Path::new("/proc/driver/nvidia/version").exists() {
+            assert_eq!(driver.read(0, 1), None);
+            assert_eq!(driver.read(0, 1), None, "nor the second time");
+        }
+    }
+}

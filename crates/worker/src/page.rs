@@ -1,0 +1,48 @@
+//! The worker's metrics page: what is measured is looked up when somebody reads it.
+
+use std::fmt;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use fleet::metrics::{Held, Page, Process};
+
+use crate::context::Context;
+use crate::tell;
+
+/// The page as it is now, in the format that an `Accept` header asks for.
+pub(crate) fn page(context: &Context, accept: Option<&str>) -> Result<Page, fmt::Error> {
+    let metrics = &context.metrics;
+    metrics.set_in_hand(context.tally.in_hand());
+    metrics.set_worker_state(tell::doing(context));
+    metrics.set_model_state(context.models.state());
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let deadline = context.models.unload_in().map(|left| (now + left).as_secs_f64());
+    metrics.set_unload_deadline(deadline);
+    let stats = context.engines.stats();
+    metrics.set_restarts(stats.restarts);
+    if let Some(facts) = &stats.facts {
+        metrics.set_provider(&facts.execution_provider_requested, &facts.execution_provider);
+    }
+    let memory = tell::memory_report(context, stats.pid);
+    let worker = Held {
+        resident: memory.worker_bytes,
+        private: memory.worker_private_bytes,
+        peak: memory.worker_peak_bytes,
+    };
+    let engine = Held {
+        resident: memory.engine_bytes,
+        private: memory.engine_private_bytes,
+        peak: memory.engine_peak_bytes,
+    };
+    metrics.set_memory(Process::Worker, worker);
+    metrics.set_memory(Process::Engine, engine);
+    metrics.set_limit(memory.used_bytes, memory.limit_bytes);
+    if let Some(gpu) = memory.gpu {
+        metrics.set_card(gpu.card, gpu.process_bytes, gpu.used_bytes, gpu.total_bytes);
+    }
+    if let Some(receipt) = memory.last_unload {
+        metrics.set_receipt(receipt, context.receipts.over());
+    }
+    let connected = context.queue.connection().borrow().is_ready();
+    metrics.set_broker(connected, context.queue.counters().reconnects);
+    metrics.page(accept)
+}

@@ -1,0 +1,150 @@
+//! When the models come and go, and what the worker shows of it.
+
+use std::num::NonZeroU64;
+use std::time::Duration;
+
+use fleet::event::{Event, Heartbeat, Receipt, WorkerState};
+use fleet::lifecycle::{State, UnloadReason};
+use queue::{Fanout, Subscription};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::harness::{Fleet, obedient_engine, until};
+
+/// The next heartbeat.
+async fn heartbeat(events: &mut Box<dyn Subscription>) -> Box<Heartbeat> {
+    loop {
+        if let Ok(Event::Heartbeat(heartbeat)) = serde_json::from_slice(&events.next().await.unwrap()) {
+            return heartbeat;
+        }
+    }
+}
+
+async fn receipt(events: &mut Box<dyn Subscription>) -> Receipt {
+    loop {
+        if let Ok(Event::Unload { worker, receipt }) = serde_json::from_slice(&events.next().await.unwrap()) {
+            assert_eq!(worker, "w");
+            return receipt;
+        }
+    }
+}
+
+/// `GET path` of whoever serves `address`: status line and header, and body.
+async fn get(address: std::net::SocketAddr, path: &str, accept: &str) -> (String, String) {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nHost: w\r\nAccept: {accept}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    (head.to_ascii_lowercase(), body.to_owned())
+}
+
+#[tokio::test]
+async fn five_hundred_photos_are_one_load_and_one_unload() {
+    const PHOTOS: u64 = 500;
+    let mut fleet = Fleet::new(obedient_engine(2));
+    fleet.config.unload_grace = Some(Duration::from_millis(700));
+    let commands: Vec<_> = (0..PHOTOS).map(|n| format!("ok {n}")).collect();
+    let mut events = fleet.queue.subscribe(Fanout::Events).await.unwrap();
+    fleet.tell(&commands).await;
+    let done = async {
+        let receipt = receipt(&mut events).await;
+        assert_eq!(receipt.reason, UnloadReason::Drained);
+        assert!(receipt.before_bytes > receipt.after_bytes, "{receipt:?}");
+        assert_eq!(receipt.residue_bytes, 0);
+    };
+    let farewell = fleet.run_until(done).await;
+    assert_eq!((farewell.done.ok, farewell.recycle), (PHOTOS, false));
+    let stats = fleet.engine.stats();
+    assert_eq!((stats.loads, stats.pid, stats.restarts), (1, None, 0));
+}
+
+#[tokio::test]
+async fn nothing_is_loaded_while_there_is_nothing_to_do() {
+    let fleet = Fleet::new(obedient_engine(1));
+    let mut events = fleet.queue.subscribe(Fanout::Events).await.unwrap();
+    let done = async {
+        for _ in 0..5 {
+            let said = heartbeat(&mut events).await;
+            assert_eq!((said.state, said.model.state), (WorkerState::Idle, State::Cold));
+            assert_eq!((said.model.loads, said.memory.engine_bytes), (0, 0));
+        }
+    };
+    fleet.run_until(done).await;
+    assert_eq!(fleet.engine.stats().loads, 0);
+}
+
+#[tokio::test]
+async fn who_does_not_give_its_memory_back_makes_room_for_a_new_process() {
+    let mut fleet = Fleet::new(obedient_engine(1));
+    fleet.config.unload_grace = Some(Duration::ZERO);
+    fleet.config.recycle_after = NonZeroU64::new(2);
+    let mut events = fleet.queue.subscribe(Fanout::Events).await.unwrap();
+    let leaking = async {
+        let mut kept = Vec::new();
+        for round in 0..5 {
+            fleet.tell(&[format!("ok {round}")]).await;
+            let receipt = receipt(&mut events).await;
+            assert_eq!(receipt.is_over(), round >= 3, "{round}: {receipt:?}");
+            if round >= 2 {
+                // More than whatever the tests beside this one hold for a moment.
+                kept.push(vec![1u8; 128 << 20]);
+            }
+            fleet.home.delete(&fleet.keys().result(0)).await.unwrap();
+        }
+        kept
+    };
+    let running = fleet.worker().run(std::future::pending());
+    let (farewell, kept) = tokio::join!(running, leaking);
+    drop(kept);
+    let farewell = farewell.unwrap();
+    assert!(farewell.recycle && farewell.in_time, "{farewell:?}");
+    assert_eq!(fleet.engine.stats().pid, None);
+}
+
+#[tokio::test]
+async fn the_pages_say_how_it_is() {
+    let fleet = Fleet::new(obedient_engine(1));
+    let worker = fleet.worker();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let _pages = AbortOnDropHandle::new(tokio::spawn(worker.pages().serve(listener)));
+    let done = async {
+        let (head, _) = get(address, "/readyz", "*/*").await;
+        assert!(head.starts_with("http/1.1 200"), "{head}");
+        fleet.tell(&["ok"]).await;
+        fleet.results(1).await;
+        until(async || {
+            let (_, page) = get(address, "/metrics", "*/*").await;
+            page.contains("pitchfleet_photos_total{queue=\"bulk\",outcome=\"ok\"} 1\n")
+        })
+        .await;
+        let (head, page) = get(address, "/metrics", "application/openmetrics-text;version=1.0.0").await;
+        assert!(
+            head.contains("content-type: application/openmetrics-text"),
+            "{head}"
+        );
+        assert!(page.ends_with("# EOF\n"));
+        for sample in [
+            "pitchfleet_model_state{state=\"warm\"} 1",
+            "pitchfleet_model_loads_total{outcome=\"ok\"} 1",
+            "pitchfleet_broker_connected 1",
+            "pitchfleet_execution_provider_info{requested=\"CPUExecutionProvider\",actual=\"CPUExecutionProvider\"} 1",
+        ] {
+            assert!(
+                page.lines().any(|line| line == sample),
+                "no `{sample}` in\n{page}"
+            );
+        }
+        let (head, _) = get(address, "/livez", "*/*").await;
+        assert!(head.starts_with("http/1.1 200"), "{head}");
+        let (head, _) = get(address, "/", "*/*").await;
+        assert!(head.starts_with("http/1.1 404"), "{head}");
+    };
+    crate::harness::run_until(worker, done).await.unwrap();
+    let (head, why) = get(address, "/readyz", "*/*").await;
+    assert!(head.starts_with("http/1.1 503"), "{head}");
+    assert_eq!(why, "the worker is going\n");
+}
