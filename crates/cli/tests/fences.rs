@@ -25,7 +25,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("opentelemetry-otlp", &["trace"]),
     ("tracing-opentelemetry", &["trace"]),
     ("prometheus-client", &["fleet"]),
-    ("nvml-wrapper", &["worker"]),
+    ("nvml-wrapper", &["engine", "worker"]),
     ("croner", &["worker"]),
     // The worker's three pages; what people ask is the API's, through axum.
     ("hyper", &["worker"]),

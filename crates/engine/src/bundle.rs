@@ -88,7 +88,7 @@ impl Bundle {
 
     /// The precisions that `network` comes in.
     pub fn precisions(&self, network: Network) -> Vec<Precision> {
-        [Precision::Fp32, Precision::Int8]
+        Precision::ALL
             .into_iter()
             .filter(|&precision| self.manifest.model(network, precision).is_some())
             .collect()

@@ -26,6 +26,8 @@ pub struct EngineConfig {
     pub allow_cpu_fallback: bool,
     /// Which of the bundle's model files is taken.
     pub precision: PrecisionChoice,
+    /// How a card takes photos.
+    pub card: CardConfig,
     /// Photos analysed at the same time; `None` takes one per core of the quota.
     pub lanes: Option<NonZeroUsize>,
     /// Bytes that decoded photos may hold at the same time; `None` derives it from the memory limit.
@@ -51,12 +53,35 @@ impl EngineConfig {
             device: Device::Auto,
             allow_cpu_fallback: false,
             precision: PrecisionChoice::Auto,
+            card: CardConfig::default(),
             lanes: None,
             memory_budget: None,
             limits: pitch::photo::Limits::default(),
             photo_deadline: Duration::from_secs(60),
             load_deadline: Duration::from_secs(60),
             isolate: true,
+        }
+    }
+}
+
+/// How a card takes photos. The CPU needs none of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CardConfig {
+    /// Bytes of the card's memory that the networks may hold; `None` takes nine tenths of what is free when they are
+    /// loaded.
+    pub memory_limit: Option<u64>,
+    /// Most photos in one batch; `None` derives it from that memory.
+    pub largest_batch: Option<NonZeroUsize>,
+    /// Longest time that a photo waits for others to share its batch. None waits when nobody else is on the way.
+    pub linger: Duration,
+}
+
+impl Default for CardConfig {
+    fn default() -> Self {
+        Self {
+            memory_limit: None,
+            largest_batch: None,
+            linger: Duration::from_millis(2),
         }
     }
 }
@@ -127,15 +152,21 @@ impl TryFrom<String> for Device {
 pub enum Precision {
     /// 32-bit floats (the file may store them as 16-bit ones).
     Fp32,
+    /// 16-bit floats, also while it runs; inputs and outputs are 32-bit ones. For cards: a CPU gains nothing.
+    Fp16,
     /// 8-bit integers, statically quantised.
     Int8,
 }
 
 impl Precision {
+    /// Every one.
+    pub const ALL: [Self; 3] = [Self::Fp32, Self::Fp16, Self::Int8];
+
     /// The name on the wire and in `bundle.toml`.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Fp32 => "fp32",
+            Self::Fp16 => "fp16",
             Self::Int8 => "int8",
         }
     }

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 
-use crate::config::{Device, PrecisionChoice};
+use crate::config::{CardConfig, Device, PrecisionChoice};
 use crate::failure::{EngineError, PhotoFailure};
 use crate::request::EngineFacts;
 
@@ -66,6 +66,8 @@ pub(crate) enum FromEngine {
     Started { id: u64, lane: usize },
     /// The lane waits until there is memory for the photo; `Started` comes again.
     Waits { id: u64 },
+    /// So many times the card's memory did not suffice for a batch, which was run in halves.
+    Halved { halvings: u64 },
     /// One picture of a photo: the body. They come before its `Done`.
     Picture { id: u64, kind: OverlayKind },
     /// A photo is analysed.
@@ -92,6 +94,8 @@ pub struct LoadRequest {
     pub allow_cpu_fallback: bool,
     /// Which models.
     pub precision: PrecisionChoice,
+    /// How a card takes photos.
+    pub card: CardConfig,
     /// Photos at the same time.
     pub lanes: usize,
     /// Bytes that decoded photos may hold at the same time.

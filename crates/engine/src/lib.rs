@@ -6,6 +6,7 @@
 mod admission;
 mod batcher;
 pub mod bundle;
+mod card_memory;
 pub mod child;
 pub mod config;
 mod detector_head;
@@ -21,7 +22,7 @@ mod sessions;
 mod suspects;
 
 pub use bundle::Bundle;
-pub use config::{Device, EngineConfig, Precision, PrecisionChoice};
+pub use config::{CardConfig, Device, EngineConfig, Precision, PrecisionChoice};
 pub use failure::{EngineError, EngineErrorKind, PhotoFailure};
 pub use handle::Engine;
 pub use request::{Analysed, EngineFacts, EngineStats, OpenPhoto, PhotoReader, PhotoRequest, PhotoSource};

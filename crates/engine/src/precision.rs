@@ -39,7 +39,7 @@ pub(crate) fn pick(
     let (wanted, reason) = match choice {
         PrecisionChoice::Fp32 => (Precision::Fp32, String::new()),
         PrecisionChoice::Int8 => (Precision::Int8, String::new()),
-        PrecisionChoice::Auto if on_gpu => (Precision::Fp32, "a GPU gains nothing from int8".to_owned()),
+        PrecisionChoice::Auto if on_gpu => (Precision::Fp16, "a GPU is fastest with fp16".to_owned()),
         PrecisionChoice::Auto => match int8 {
             Some(instructions) => (Precision::Int8, format!("the processor has {instructions}")),
             None => (
@@ -57,8 +57,9 @@ pub(crate) fn pick(
         if available.contains(&wanted) {
             return Ok(wanted);
         }
-        match (choice, available.first()) {
-            (PrecisionChoice::Auto, Some(&other)) => {
+        let mut others = available.iter().copied();
+        match (choice, others.find(|&other| on_gpu || other != Precision::Fp16)) {
+            (PrecisionChoice::Auto, Some(other)) => {
                 reasons.push(format!("the bundle has no {wanted} {}", network.name()));
                 Ok(other)
             }
@@ -118,6 +119,29 @@ mod tests {
             let picked = pick(choice, &bundle, on_gpu, int8).unwrap();
             assert_eq!((picked.detector, picked.classifier), (precision, precision));
             assert!(picked.reason.contains(reason), "{}", picked.reason);
+        }
+    }
+
+    #[test]
+    fn fp16_is_for_cards() {
+        let folder = tempfile::tempdir().unwrap();
+        let demo = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../bundles/demo/bundle.toml");
+        let mut table: toml::Table = std::fs::read_to_string(demo).unwrap().parse().unwrap();
+        for network in ["detector", "classifier"] {
+            let entry = table[network].as_table_mut().unwrap();
+            let half = entry["fp32"].clone();
+            entry.insert("fp16".to_owned(), half);
+        }
+        std::fs::write(folder.path().join("bundle.toml"), table.to_string()).unwrap();
+        let bundle = Bundle::open(folder.path()).unwrap();
+        for (choice, on_gpu, int8, precision) in [
+            (PrecisionChoice::Auto, true, None, Precision::Fp16),
+            (PrecisionChoice::Auto, false, None, Precision::Fp32),
+            (PrecisionChoice::Auto, false, Some("avx_vnni"), Precision::Int8),
+            (PrecisionChoice::Fp32, true, None, Precision::Fp32),
+        ] {
+            let picked = pick(choice, &bundle, on_gpu, int8).unwrap();
+            assert_eq!((picked.detector, picked.classifier), (precision, precision));
         }
     }
 

@@ -127,6 +127,8 @@ pub struct EngineStats {
     pub last_load_ms: Option<f64>,
     /// Times that it ended by itself: crashes, out of memory, deadlines.
     pub restarts: u64,
+    /// Times that a card's memory did not suffice for a batch, which was run in halves.
+    pub batch_halvings: u64,
     /// Photos given to the engine and not yet answered.
     pub in_flight: usize,
 }

@@ -1,15 +1,19 @@
-//! The two networks in ONNX Runtime. The only file that knows `ort`.
+//! The two networks in ONNX Runtime. Only this file and its child know `ort`.
+
+mod card;
 
 use std::path::Path;
 
+pub(crate) use self::card::CardSessions;
 use ort::environment::Environment;
 use ort::ep::{self, ExecutionProvider as _, ExecutionProviderDispatch};
-use ort::session::Session;
 use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
+use ort::session::{Session, SessionOutputs};
 use ort::value::{Tensor, ValueType};
 use pitch::networks::{BoxForm, DetectorShape, Grid, NetworkError, Networks, Planes, RawBoxes};
 
-use crate::batcher::{BatchNetworks, one};
+use crate::bundle::Network;
+use crate::card_memory::CardMemory;
 use crate::failure::{EngineError, EngineErrorKind};
 
 /// Side of the detector's input where the model's metadata does not say (`imgsz` of ultralytics).
@@ -57,8 +61,13 @@ impl Runtime {
 pub(crate) enum Place {
     /// On the thread that calls.
     Cpu,
-    /// On the card with this number.
-    Cuda(u32),
+    /// On a card.
+    Cuda {
+        /// Its number.
+        card: u32,
+        /// What it has for the networks.
+        memory: CardMemory,
+    },
 }
 
 /// Makes sessions of the same two models. Sharing `PrepackedWeights` among them was tried: it changed neither memory nor
@@ -89,8 +98,8 @@ impl Loader {
     /// [`EngineErrorKind::ModelCorrupt`] when ONNX Runtime does not read a model, or it is not of the kind expected;
     /// [`EngineErrorKind::DeviceUnavailable`] when the card does not take it.
     pub(crate) fn load(&self) -> Result<Sessions, EngineError> {
-        let detector = self.session("detector", &self.detector)?;
-        let classifier = self.session("classifier", &self.classifier)?;
+        let detector = self.session(Network::Detector, &self.detector)?;
+        let classifier = self.session(Network::Classifier, &self.classifier)?;
         let shape = detector_shape(&detector, &self.classes).map_err(|reason| {
             EngineError::new(EngineErrorKind::ModelCorrupt, format!("the detector {reason}"))
         })?;
@@ -102,17 +111,18 @@ impl Loader {
         })
     }
 
-    fn session(&self, name: &str, model: &[u8]) -> Result<Session, EngineError> {
+    fn session(&self, network: Network, model: &[u8]) -> Result<Session, EngineError> {
         let kind = match self.place {
             Place::Cpu => EngineErrorKind::ModelCorrupt,
-            Place::Cuda(_) => EngineErrorKind::DeviceUnavailable,
+            Place::Cuda { .. } => EngineErrorKind::DeviceUnavailable,
         };
-        self.options()
+        let name = network.name();
+        self.options(network)
             .and_then(|mut builder| builder.commit_from_memory(model))
             .map_err(|error| EngineError::new(kind, format!("ONNX Runtime cannot load the {name}: {error}")))
     }
 
-    fn options(&self) -> ort::Result<SessionBuilder> {
+    fn options(&self, network: Network) -> ort::Result<SessionBuilder> {
         let builder = Session::builder(&self.runtime.environment)?
             .with_intra_threads(1)?
             .with_inter_threads(1)?
@@ -121,21 +131,36 @@ impl Loader {
             .with_optimization_level(GraphOptimizationLevel::All)?
             // A pattern is kept for every input size that was ever seen, and photos come in all of them.
             .with_memory_pattern(false)?;
-        Ok(builder.with_execution_providers([self.provider()])?)
+        Ok(builder.with_execution_providers([self.provider(network)])?)
     }
 
-    fn provider(&self) -> ExecutionProviderDispatch {
+    fn provider(&self, network: Network) -> ExecutionProviderDispatch {
         match self.place {
             // The arena keeps the largest activations for good, and with the allocator as `handle` sets it runs are as
             // fast without.
             Place::Cpu => ep::CPU::default().with_arena_allocator(false).build(),
-            Place::Cuda(card) => ep::CUDA::default()
-                .with_device_id(i32::try_from(card).unwrap_or(i32::MAX))
-                .with_arena_extend_strategy(ep::ArenaExtendStrategy::SameAsRequested)
-                .build()
-                .error_on_failure(),
+            Place::Cuda { card, memory } => {
+                let memory_limit = match network {
+                    Network::Detector => memory.for_detector(),
+                    Network::Classifier => memory.for_classifier(),
+                };
+                let provider = ep::CUDA::default()
+                    .with_device_id(card_number(card))
+                    // An arena that doubles would take twice what the largest batch needs.
+                    .with_arena_extend_strategy(ep::ArenaExtendStrategy::SameAsRequested);
+                let provider = match memory_limit.and_then(|bytes| usize::try_from(bytes).ok()) {
+                    Some(bytes) => provider.with_memory_limit(bytes),
+                    None => provider,
+                };
+                provider.build().error_on_failure()
+            }
         }
     }
+}
+
+/// As CUDA counts; a number that it cannot have is no card's.
+fn card_number(card: u32) -> i32 {
+    i32::try_from(card).unwrap_or(i32::MAX)
 }
 
 /// Sessions of both networks.
@@ -146,13 +171,6 @@ pub(crate) struct Sessions {
     levels: Option<u32>,
 }
 
-impl Sessions {
-    /// How the detector wants its input.
-    pub(crate) fn shape(&self) -> &DetectorShape {
-        &self.shape
-    }
-}
-
 /// Batch 1, on the thread that calls.
 impl Networks for Sessions {
     fn detector_shape(&self) -> &DetectorShape {
@@ -160,90 +178,99 @@ impl Networks for Sessions {
     }
 
     fn detect(&mut self, input: Planes) -> Result<RawBoxes, NetworkError> {
-        one(self.detect_batch(vec![input])?)
+        let form = self.box_form(&input);
+        run(&mut self.detector, input, |outputs| {
+            one(boxes(outputs, 1, &form)?)
+        })
     }
 
     fn classify(&mut self, input: Planes) -> Result<[f32; 4], NetworkError> {
-        one(self.classify_batch(vec![input])?)
+        run(&mut self.classifier, input, |outputs| one(logits(outputs, 1)?))
     }
 }
 
-impl BatchNetworks for Sessions {
-    fn detect_batch(&mut self, inputs: Vec<Planes>) -> Result<Vec<RawBoxes>, NetworkError> {
-        let n = inputs.len();
-        let form = match (self.levels, inputs.first()) {
-            (Some(levels), Some(first)) => {
+impl Sessions {
+    fn box_form(&self, input: &Planes) -> BoxForm {
+        match self.levels {
+            Some(levels) => {
                 let finest = self.shape.stride >> (levels - 1).min(usize::BITS - 1);
-                BoxForm::Distances(Grid::pyramid(first.width, first.height, finest, levels))
+                BoxForm::Distances(Grid::pyramid(input.width, input.height, finest, levels))
             }
-            _ => BoxForm::Boxes,
-        };
-        run(&mut self.detector, inputs, |outputs| {
-            let anchors = outputs
-                .first()
-                .map_or(0, |(shape, _)| shape.get(2).copied().unwrap_or(0));
-            let mut images: Vec<_> = (0..n)
-                .map(|_| RawBoxes {
-                    form: form.clone(),
-                    rows: 0,
-                    anchors,
-                    values: Vec::new(),
-                })
-                .collect();
-            for (shape, values) in outputs {
-                let &[batch, rows, columns] = &shape[..] else {
-                    return Err(unexpected("detector", shape));
-                };
-                if (batch, columns) != (n, anchors) || n * rows * anchors != values.len() {
-                    return Err(unexpected("detector", shape));
-                }
-                for (image, values) in images
-                    .iter_mut()
-                    .zip(values.chunks_exact((rows * anchors).max(1)))
-                {
-                    image.rows += rows;
-                    image.values.extend_from_slice(values);
-                }
-            }
-            Ok(images)
-        })
-    }
-
-    fn classify_batch(&mut self, inputs: Vec<Planes>) -> Result<Vec<[f32; 4]>, NetworkError> {
-        let n = inputs.len();
-        run(&mut self.classifier, inputs, |outputs| {
-            let [(shape, values)] = outputs else {
-                return Err(unexpected("classifier", &[]));
-            };
-            let (logits, rest) = values.as_chunks::<4>();
-            if shape[..] == [n, 4] && rest.is_empty() && logits.len() == n {
-                Ok(logits.to_vec())
-            } else {
-                Err(unexpected("classifier", shape))
-            }
-        })
-    }
-}
-
-/// Runs a session with one input on images of one size, and reads the shapes and values of its outputs.
-fn run<T>(
-    session: &mut Session,
-    inputs: Vec<Planes>,
-    read: impl FnOnce(&[(Vec<usize>, &[f32])]) -> Result<T, NetworkError>,
-) -> Result<T, NetworkError> {
-    let n = inputs.len();
-    let (mut width, mut height) = (0, 0);
-    let mut values = Vec::new();
-    for planes in inputs {
-        (width, height) = (planes.width, planes.height);
-        if values.is_empty() {
-            values = planes.values;
-        } else {
-            values.extend_from_slice(&planes.values);
+            None => BoxForm::Boxes,
         }
     }
-    let tensor = Tensor::from_array(([n, 3, height, width], values)).map_err(failed)?;
+}
+
+/// Shapes and values of a session's outputs.
+type Outputs<'a> = [(Vec<usize>, &'a [f32])];
+
+/// The detector's outputs for `n` images: N x rows x anchors each.
+fn boxes(outputs: &Outputs<'_>, n: usize, form: &BoxForm) -> Result<Vec<RawBoxes>, NetworkError> {
+    let anchors = outputs
+        .first()
+        .map_or(0, |(shape, _)| shape.get(2).copied().unwrap_or(0));
+    let mut images: Vec<_> = (0..n)
+        .map(|_| RawBoxes {
+            form: form.clone(),
+            rows: 0,
+            anchors,
+            values: Vec::new(),
+        })
+        .collect();
+    for (shape, values) in outputs {
+        let &[batch, rows, columns] = &shape[..] else {
+            return Err(unexpected("detector", shape));
+        };
+        if (batch, columns) != (n, anchors) || n * rows * anchors != values.len() {
+            return Err(unexpected("detector", shape));
+        }
+        for (image, values) in images
+            .iter_mut()
+            .zip(values.chunks_exact((rows * anchors).max(1)))
+        {
+            image.rows += rows;
+            image.values.extend_from_slice(values);
+        }
+    }
+    Ok(images)
+}
+
+/// The classifier's only output for `n` images: N x 4.
+fn logits(outputs: &Outputs<'_>, n: usize) -> Result<Vec<[f32; 4]>, NetworkError> {
+    let [(shape, values)] = outputs else {
+        return Err(unexpected("classifier", &[]));
+    };
+    let (logits, rest) = values.as_chunks::<4>();
+    if shape[..] == [n, 4] && rest.is_empty() && logits.len() == n {
+        Ok(logits.to_vec())
+    } else {
+        Err(unexpected("classifier", shape))
+    }
+}
+
+fn one<T>(outputs: Vec<T>) -> Result<T, NetworkError> {
+    outputs.into_iter().next().ok_or_else(|| NetworkError {
+        message: "the network gave no output".to_owned(),
+        out_of_memory: false,
+    })
+}
+
+/// Runs a session with one input on one image, whose memory becomes the tensor's.
+fn run<T>(
+    session: &mut Session,
+    input: Planes,
+    read: impl FnOnce(&Outputs<'_>) -> Result<T, NetworkError>,
+) -> Result<T, NetworkError> {
+    let shape = [1, 3, input.height, input.width];
+    let tensor = Tensor::from_array((shape, input.values)).map_err(failed)?;
     let outputs = session.run([tensor.upcast().into()]).map_err(failed)?;
+    read_outputs(&outputs, read)
+}
+
+fn read_outputs<T>(
+    outputs: &SessionOutputs<'_>,
+    read: impl FnOnce(&Outputs<'_>) -> Result<T, NetworkError>,
+) -> Result<T, NetworkError> {
     let outputs: Vec<_> = outputs.values().collect();
     let mut tensors = Vec::new();
     for output in &outputs {

@@ -41,8 +41,8 @@ struct Made {
     twins: HashMap<Choice, Engine>,
     /// What ran when they were last loaded.
     facts: HashMap<Choice, Arc<EngineFacts>>,
-    /// Loads and restarts of those that are forgotten.
-    past: (u64, u64),
+    /// Loads, restarts and halved batches of those that are forgotten.
+    past: (u64, u64, u64),
 }
 
 /// An engine at the worker's own precision.
@@ -86,7 +86,7 @@ impl Engines {
                 predecessors: Vec::new(),
                 twins: HashMap::new(),
                 facts: HashMap::new(),
-                past: (0, 0),
+                past: (0, 0, 0),
             }),
             present: RwLock::new(choice.clone()),
             wanted: Mutex::new(choice),
@@ -238,11 +238,13 @@ impl Engines {
         let mut total = made.own.engine.stats();
         total.loads += made.past.0;
         total.restarts += made.past.1;
+        total.batch_halvings += made.past.2;
         let predecessors = made.predecessors.iter().map(|before| &before.engine);
         for engine in made.twins.values().chain(predecessors) {
             let stats = engine.stats();
             total.loads += stats.loads;
             total.restarts += stats.restarts;
+            total.batch_halvings += stats.batch_halvings;
             total.in_flight += stats.in_flight;
             if stats.pid.is_some() {
                 (total.pid, total.facts, total.last_load_ms) = (stats.pid, stats.facts, stats.last_load_ms);
@@ -282,6 +284,7 @@ impl Made {
         for stats in engines.iter().map(Engine::stats) {
             self.past.0 += stats.loads;
             self.past.1 += stats.restarts;
+            self.past.2 += stats.batch_halvings;
         }
         self.facts.retain(|choice, _| choice.bundle != gone.digest);
     }

@@ -19,6 +19,7 @@ pub(crate) fn page(context: &Context, accept: Option<&str>) -> Result<Page, fmt:
     metrics.set_unload_deadline(deadline);
     let stats = context.engines.stats();
     metrics.set_restarts(stats.restarts);
+    metrics.set_batch_halvings(stats.batch_halvings);
     if let Some(facts) = &stats.facts {
         metrics.set_provider(&facts.execution_provider_requested, &facts.execution_provider);
     }

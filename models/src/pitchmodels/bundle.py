@@ -11,7 +11,7 @@ from . import CLASS_NAMES, PITCH_CLASSES
 
 SCHEMA = "pitchfleet.bundle/1"
 MANIFEST = "bundle.toml"
-PRECISIONS = ("fp32", "int8")
+PRECISIONS = ("fp32", "fp16", "int8")
 
 
 def sha256_of(path: Path) -> str:

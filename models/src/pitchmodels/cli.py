@@ -59,6 +59,9 @@ def _parser() -> argparse.ArgumentParser:
     quantise.add_argument("--held-back-crops", type=Path, help="crops to measure the cost on")
     quantise.add_argument("--photos", type=int, default=60, help="photos to calibrate with (default: %(default)s)")
 
+    halve = command("halve", _halve, "Add fp16 models to a bundle, for cards, and compare them with the fp32 ones.")
+    halve.add_argument("--bundle", type=Path, required=True)
+
     render = command("render", _render, "Render a training set of photographs, or of crops for the classifier.")
     render.add_argument("--output", type=Path, required=True)
     render.add_argument("--photos", type=int, default=1000, help="photographs, or crops per class")
@@ -187,6 +190,29 @@ def _quantise(options: argparse.Namespace) -> int:
         pair = [session(bundle.path("classifier", p)) for p in ("fp32", "int8")]
         print(quantise.classifier_cost(*pair, _images(options.held_back_crops)))
     return 0
+
+
+def _halve(options: argparse.Namespace) -> int:
+    from . import half
+    from .pipeline import input_side
+    from .quantise import metadata
+
+    bundle = Bundle.read(options.bundle)
+    side = input_side(metadata(bundle.path("detector")))
+    failed = False
+    for name, halve, size in (
+        ("detector", half.halve_detector, side),
+        ("classifier", half.halve_classifier, 224),
+    ):
+        getattr(bundle, name).files["fp16"] = f"{name}.fp16.onnx"
+        halve(bundle.path(name), bundle.path(name, "fp16"))
+        error = half.largest_difference(bundle.path(name), bundle.path(name, "fp16"), (1, 3, size, size))
+        failed |= error > half.ERROR_ON_NOISE
+        print(f"{name}: fp16 differs from fp32 by {error:.2%} of the largest value on noise")
+    print(f"wrote {bundle.write()}")
+    if failed:
+        print("fp16 does not agree with fp32", file=sys.stderr)
+    return int(failed)
 
 
 def _render(options: argparse.Namespace) -> None:

@@ -37,12 +37,12 @@ class _Reader(CalibrationDataReader):
 
 def quantise_detector(source: Path, target: Path, photos: list[Path]) -> None:
     """Quantise a detector, calibrating on photos letterboxed as at prediction."""
-    side = input_side(_metadata(source))
+    side = input_side(metadata(source))
     inputs = (to_tensor(letterbox(read_photo(path), side).image) for path in photos)
     _quantise(source, target, "images", inputs, excluded=decode_nodes)
 
 
-def _metadata(path: Path) -> dict[str, str]:
+def metadata(path: Path) -> dict[str, str]:
     return {entry.key: entry.value for entry in onnx.load(path).metadata_props}
 
 
@@ -75,7 +75,7 @@ def _quantise(source: Path, target: Path, input_name: str, inputs, excluded) -> 
         # fp16 storage is undone by the optimiser, which folds the casts.
         prepared = Path(scratch) / "prepared.onnx"
         quant_pre_process(str(source), str(prepared), skip_symbolic_shape=True)
-        metadata = _metadata(source)
+        properties = metadata(source)
         target.parent.mkdir(parents=True, exist_ok=True)
         quantize_static(
             str(prepared),
@@ -88,7 +88,7 @@ def _quantise(source: Path, target: Path, input_name: str, inputs, excluded) -> 
             nodes_to_exclude=excluded(onnx.load(prepared)),
         )
     model = onnx.load(target)
-    onnx.helper.set_model_props(model, metadata)
+    onnx.helper.set_model_props(model, properties)
     onnx.save(model, target)
 
 

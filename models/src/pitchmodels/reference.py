@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from PIL import __version__ as pillow_version
 
-from .bundle import PRECISIONS, Bundle, sha256_of
+from .bundle import Bundle, sha256_of
 from .classifiers import load_classifier, preprocess
 from .export import session
 from .pipeline import input_side, read_photo
@@ -74,7 +74,7 @@ def write_reference(
     document = {
         "schema": SCHEMA,
         "bundle": {
-            model: {precision: sha256_of(bundle.path(model, precision)) for precision in PRECISIONS}
+            model: {precision: sha256_of(bundle.path(model, precision)) for precision in getattr(bundle, model).files}
             for model in ("detector", "classifier")
         },
         "settings": {

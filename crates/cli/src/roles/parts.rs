@@ -9,7 +9,7 @@ use ::api::http::tokens::Tokens;
 use ::api::webhook::SecretError;
 use ::worker::WorkerConfig;
 use engine::bundle::Bundle;
-use engine::{Engine, EngineConfig};
+use engine::{CardConfig, Engine, EngineConfig};
 use fleet::manifest::BundleRef;
 use queue::rabbit::{AmqpUrl, RabbitConfig, RabbitQueue};
 use queue::{Queue, Topology};
@@ -147,6 +147,11 @@ pub(super) fn engine(settings: &Settings, bundle: &Path) -> Result<Engine, Fatal
     config.device = settings.worker.device;
     config.allow_cpu_fallback = settings.worker.allow_cpu_fallback;
     config.lanes = settings.worker.lanes;
+    config.card = CardConfig {
+        memory_limit: settings.worker.gpu_memory_bytes,
+        largest_batch: settings.worker.batch,
+        linger: settings.worker.batch_linger.0,
+    };
     config.photo_deadline = settings.worker.photo_deadline.0;
     Ok(Engine::new(config)?)
 }

@@ -337,6 +337,24 @@ pub(super) const KEYS: &[Key] = &[
     ),
     plain(
         "worker",
+        "gpu_memory_bytes",
+        Such("8_000_000_000"),
+        "Memory of a card that the models may hold; absent: nine tenths of what is free when they are loaded.",
+    ),
+    plain(
+        "worker",
+        "batch",
+        Such("16"),
+        "Most photos in one batch on a card; absent: what its memory suffices for.",
+    ),
+    plain(
+        "worker",
+        "batch_linger",
+        Default("\"2ms\""),
+        "Longest time that a card waits for photos that are being decoded to fill its batch; never without any.",
+    ),
+    plain(
+        "worker",
         "photo_deadline",
         Default("\"60s\""),
         "Longest time for one photo.",

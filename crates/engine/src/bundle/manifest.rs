@@ -40,6 +40,9 @@ pub struct DetectorEntry {
     pub iou_threshold: f32,
     /// The model with 32-bit floats.
     pub fp32: Option<ModelFile>,
+    /// The model with 16-bit floats, for cards.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fp16: Option<ModelFile>,
     /// The model with 8-bit integers.
     pub int8: Option<ModelFile>,
 }
@@ -56,6 +59,9 @@ pub struct ClassifierEntry {
     pub classes: Vec<String>,
     /// The model with 32-bit floats.
     pub fp32: Option<ModelFile>,
+    /// The model with 16-bit floats, for cards.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fp16: Option<ModelFile>,
     /// The model with 8-bit integers.
     pub int8: Option<ModelFile>,
 }
@@ -87,8 +93,10 @@ impl Manifest {
     pub fn model(&self, network: Network, precision: Precision) -> Option<&ModelFile> {
         match (network, precision) {
             (Network::Detector, Precision::Fp32) => self.detector.fp32.as_ref(),
+            (Network::Detector, Precision::Fp16) => self.detector.fp16.as_ref(),
             (Network::Detector, Precision::Int8) => self.detector.int8.as_ref(),
             (Network::Classifier, Precision::Fp32) => self.classifier.fp32.as_ref(),
+            (Network::Classifier, Precision::Fp16) => self.classifier.fp16.as_ref(),
             (Network::Classifier, Precision::Int8) => self.classifier.int8.as_ref(),
         }
     }
@@ -118,10 +126,11 @@ impl Manifest {
             ));
         }
         for network in Network::ALL {
-            let models = [Precision::Fp32, Precision::Int8].map(|precision| self.model(network, precision));
-            if models == [None, None] {
+            let models = Precision::ALL.map(|precision| self.model(network, precision));
+            // 16-bit floats alone would leave a machine without a card with nothing to run.
+            if models[0].is_none() && models[2].is_none() {
                 return Err(format!(
-                    "[{0}] names no model: give [{0}.fp32] or [{0}.int8]",
+                    "[{0}] names no model for CPUs: give [{0}.fp32] or [{0}.int8]",
                     network.name()
                 ));
             }

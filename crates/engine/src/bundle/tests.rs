@@ -141,7 +141,7 @@ fn faults_of_the_manifest_are_named() {
         ("\"seam_friendly\", ", "", "classifier.classes"),
         (MODEL_SHA256, "ABC", "SHA-256"),
         ("file = \"detector.onnx\"\n", "", "either `file` or `uri`"),
-        ("[detector.fp32]", "[detector.fp16]", "fp16"),
+        ("[detector.fp32]", "[detector.fp8]", "fp16"),
     ] {
         let error = Manifest::parse(&sound.replace(from, to)).unwrap_err();
         assert!(error.contains(expected), "{from} -> {to}: {error}");

@@ -11,17 +11,15 @@ use pitch::photo::{self, CropWant, Limits};
 use pitch::surface::SurfaceReader;
 
 use super::{Lane, LoadRequest, Loaded};
-use crate::batcher;
+use crate::batcher::{self, Batched, Batching};
 use crate::bundle::{Bundle, Network};
+use crate::card_memory::CardMemory;
 use crate::detector_head;
 use crate::device::{self, Choice, Machine};
 use crate::failure::{EngineError, EngineErrorKind, PhotoFailure, code};
 use crate::precision;
 use crate::request::EngineFacts;
-use crate::sessions::{Loader, Place, Runtime, Sessions};
-
-/// Most images in one batch on a GPU.
-const LARGEST_BATCH: usize = 16;
+use crate::sessions::{CardSessions, Loader, Place, Runtime, Sessions};
 
 /// Loads what `request` says.
 ///
@@ -41,7 +39,12 @@ pub(super) fn load(request: &LoadRequest) -> Result<Loaded, EngineError> {
 fn load_networks(request: &LoadRequest, bundle: &Bundle, runtime: &Runtime) -> Result<Loaded, EngineError> {
     let machine = Machine::probe(runtime.has_cuda());
     let mut choice = device::choose(request.device, &machine, request.allow_cpu_fallback)?;
-    let (picked, loader, sessions) = match load_on(&choice, request, bundle, runtime) {
+    let OnDevice {
+        picked,
+        loader,
+        sessions,
+        memory,
+    } = match load_on(&choice, request, bundle, runtime) {
         Err(error) if error.kind == EngineErrorKind::DeviceUnavailable => {
             choice = device::fall_back(request.device, &error.message, request.allow_cpu_fallback)?;
             load_on(&choice, request, bundle, runtime)?
@@ -61,14 +64,25 @@ fn load_networks(request: &LoadRequest, bundle: &Bundle, runtime: &Runtime) -> R
             thresholds,
         })
     };
-    let lanes = match choice.card {
+    let lanes = match choice.card.zip(memory) {
         None => {
             let loader = Arc::new(loader);
             let first = LaneNetworks::Built(Box::new(sessions));
             let others = (1..request.lanes).map(|_| LaneNetworks::ToBuild(loader.clone()));
             iter::once(first).chain(others).map(lane).collect()
         }
-        Some(_) => batched(sessions, request.lanes)?.into_iter().map(lane).collect(),
+        Some((card, memory)) => {
+            let sessions = CardSessions::new(sessions, card)?;
+            let largest = memory.largest_batch(&request.card, sessions.shape());
+            let batching = Batching {
+                largest,
+                linger: request.card.linger,
+            };
+            batched(sessions, request.lanes, batching)?
+                .into_iter()
+                .map(lane)
+                .collect()
+        }
     };
     let facts = EngineFacts {
         bundle: format!("{} {}", bundle.manifest().name, bundle.manifest().version),
@@ -110,13 +124,25 @@ fn ort_version(request: &LoadRequest) -> String {
     }
 }
 
-/// The sessions of the first lane, or of a card for all lanes; and what makes more of them.
+/// What was loaded on a device.
+struct OnDevice {
+    picked: precision::Picked,
+    /// Makes more sessions.
+    loader: Loader,
+    /// Of the first lane, or of a card for all lanes.
+    sessions: Sessions,
+    /// The card's.
+    memory: Option<CardMemory>,
+}
+
 fn load_on(
     choice: &Choice,
     request: &LoadRequest,
     bundle: &Bundle,
     runtime: &Runtime,
-) -> Result<(precision::Picked, Loader, Sessions), EngineError> {
+) -> Result<OnDevice, EngineError> {
+    // Before anything is on the card.
+    let memory = choice.card.map(|card| CardMemory::probe(card, &request.card));
     let picked = precision::pick(
         request.precision,
         bundle,
@@ -136,23 +162,35 @@ fn load_on(
     };
     let loader = Loader {
         runtime: runtime.clone(),
-        place: choice.card.map_or(Place::Cpu, Place::Cuda),
+        place: match choice.card.zip(memory) {
+            Some((card, memory)) => Place::Cuda { card, memory },
+            None => Place::Cpu,
+        },
         detector,
         levels,
         classifier: bundle.read_model(Network::Classifier, picked.classifier)?,
         classes: bundle.manifest().detector.classes.clone(),
     };
     let sessions = loader.load()?;
-    Ok((picked, loader, sessions))
+    Ok(OnDevice {
+        picked,
+        loader,
+        sessions,
+        memory,
+    })
 }
 
 /// Ways to one pair of sessions for all lanes.
-fn batched(sessions: Sessions, lanes: usize) -> Result<Vec<LaneNetworks>, EngineError> {
+fn batched(
+    sessions: CardSessions,
+    lanes: usize,
+    batching: Batching,
+) -> Result<Vec<LaneNetworks>, EngineError> {
     let shape = sessions.shape().clone();
-    let batched = batcher::start(sessions, shape, LARGEST_BATCH)
+    let batched = batcher::start(sessions, shape, batching)
         .map_err(|error| EngineError::new(EngineErrorKind::StartFailed, error.to_string()))?;
     Ok((0..lanes)
-        .map(|_| LaneNetworks::Built(Box::new(batched.clone())))
+        .map(|_| LaneNetworks::Batched(batched.clone()))
         .collect())
 }
 
@@ -169,6 +207,8 @@ struct Analyst {
 enum LaneNetworks {
     Built(Box<dyn Networks + Send>),
     ToBuild(Arc<Loader>),
+    /// A card's, for all lanes.
+    Batched(Batched),
 }
 
 impl Lane for Analyst {
@@ -180,9 +220,16 @@ impl Lane for Analyst {
         Ok(())
     }
 
+    fn batch_halvings(&self) -> u64 {
+        match &self.networks {
+            LaneNetworks::Batched(batched) => batched.halvings(),
+            LaneNetworks::Built(_) | LaneNetworks::ToBuild(_) => 0,
+        }
+    }
+
     fn preparation_cost(&self) -> u64 {
         match &self.networks {
-            LaneNetworks::Built(_) => 0,
+            LaneNetworks::Built(_) | LaneNetworks::Batched(_) => 0,
             LaneNetworks::ToBuild(loader) => loader.cost(),
         }
     }
@@ -195,16 +242,25 @@ impl Lane for Analyst {
     }
 
     fn analyse(&mut self, photo: &[u8], options: &Options) -> Result<(Analysis, Vec<Picture>), PhotoFailure> {
-        let LaneNetworks::Built(networks) = &mut self.networks else {
-            let message = "this lane has no sessions yet";
-            return Err(PhotoFailure::new(code::ENGINE_UNAVAILABLE, false, message));
+        let (mut batched, _in_hand);
+        let networks: &mut dyn Networks = match &mut self.networks {
+            LaneNetworks::Built(networks) => networks.as_mut(),
+            LaneNetworks::Batched(shared) => {
+                batched = shared.clone();
+                _in_hand = shared.begin();
+                &mut batched
+            }
+            LaneNetworks::ToBuild(_) => {
+                let message = "this lane has no sessions yet";
+                return Err(PhotoFailure::new(code::ENGINE_UNAVAILABLE, false, message));
+            }
         };
         let analysed = analyse(
             photo,
             &self.limits,
             options,
             self.thresholds,
-            networks.as_mut(),
+            networks,
             &mut self.reader,
         );
         analysed.map_err(|error| match error {

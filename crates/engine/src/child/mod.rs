@@ -44,6 +44,11 @@ pub trait Lane: Send {
         0
     }
 
+    /// Times, since loading, that a batch was halved because the card's memory did not suffice; of all lanes together.
+    fn batch_halvings(&self) -> u64 {
+        0
+    }
+
     /// Bytes that analysing `photo` will hold at its peak, by its header; 0 when it cannot be told.
     fn cost(&self, photo: &[u8], options: &Options) -> u64;
 
@@ -255,8 +260,11 @@ fn start_lanes(
                     give_up_lane(number, error, &working, &answers);
                     return;
                 }
+                let mut told = 0;
                 while let Some(job) = next_job(&receiver) {
-                    if let Err(error) = work(lane.as_mut(), number, job, &budget, &answers) {
+                    let worked = work(lane.as_mut(), number, job, &budget, &answers)
+                        .and_then(|()| tell_halvings(lane.as_ref(), &mut told, &answers));
+                    if let Err(error) = worked {
                         // The worker no longer listens; the reading thread sees that, too.
                         eprintln!("engine: lane {number}: {error}");
                         return;
@@ -270,6 +278,15 @@ fn start_lanes(
         .map(start)
         .collect::<io::Result<_>>()?;
     Ok((sender, handles))
+}
+
+fn tell_halvings(lane: &dyn Lane, told: &mut u64, answers: &Answers) -> Result<(), FrameError> {
+    let halvings = lane.batch_halvings();
+    if halvings <= *told {
+        return Ok(());
+    }
+    *told = halvings;
+    answers.send(&FromEngine::Halved { halvings }, &[])
 }
 
 fn prepare(lane: &mut dyn Lane) -> Result<(), EngineError> {

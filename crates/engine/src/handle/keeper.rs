@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::process::ExitStatus;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -28,6 +29,8 @@ pub(super) struct Ward {
     /// What runs, now: a lane may turn out not to.
     pub(super) facts: Mutex<Arc<EngineFacts>>,
     pub(super) photos: Mutex<Photos>,
+    /// Batches halved since the engine was made, by this process and those before it.
+    pub(super) halvings: Arc<AtomicU64>,
     pub(super) kill: Notify,
     pub(super) ended: watch::Sender<bool>,
 }
@@ -63,10 +66,11 @@ pub(super) enum Answer {
 
 impl Ward {
     /// Of a process that is ready.
-    pub(super) fn new(facts: EngineFacts) -> Self {
+    pub(super) fn new(facts: EngineFacts, halvings: Arc<AtomicU64>) -> Self {
         Self {
             facts: Mutex::new(Arc::new(facts)),
             photos: Mutex::default(),
+            halvings,
             kill: Notify::new(),
             ended: watch::Sender::new(false),
         }
@@ -135,6 +139,7 @@ impl Keeper {
 
 /// Hands answers to those who wait for them, until the stream ends or is not understood.
 async fn answers(reader: &mut BufReader<OwnedReadHalf>, ward: &Ward) {
+    let mut halved = 0;
     loop {
         let (message, body) = match frames::read_async::<FromEngine>(reader).await {
             Ok(Some(frame)) => frame,
@@ -151,6 +156,17 @@ async fn answers(reader: &mut BufReader<OwnedReadHalf>, ward: &Ward) {
                 let mut facts = lock(&ward.facts);
                 let facts = Arc::make_mut(&mut facts);
                 facts.lanes = facts.lanes.saturating_sub(1).max(1);
+            }
+            FromEngine::Halved { halvings } => {
+                // Each lane tells of all.
+                let new = halvings.saturating_sub(halved);
+                halved += new;
+                ward.halvings.fetch_add(new, Ordering::Relaxed);
+                if new > 0 {
+                    tracing::warn!(
+                        "the card's memory did not suffice for a batch: batches are half as large now"
+                    );
+                }
             }
             FromEngine::Started { id, .. } => {
                 if let Some(waiting) = photos.waiting.get(&id) {

@@ -5,6 +5,7 @@ mod keeper;
 mod process;
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -41,6 +42,8 @@ struct Shared {
     /// The lock makes sure that only one process is started, however many photos arrive together.
     process: tokio::sync::Mutex<Option<Arc<Process>>>,
     record: Mutex<Record>,
+    /// Batches that were halved, of every process.
+    halvings: Arc<AtomicU64>,
 }
 
 /// What [`Engine::stats`] tells.
@@ -68,6 +71,7 @@ impl Engine {
             device: config.device,
             allow_cpu_fallback: config.allow_cpu_fallback,
             precision: config.precision,
+            card: config.card,
             lanes,
             memory_budget: config.memory_budget.unwrap_or_else(quota::memory_budget),
             limits: config.limits.clone(),
@@ -84,6 +88,7 @@ impl Engine {
             request,
             process: tokio::sync::Mutex::default(),
             record: Mutex::default(),
+            halvings: Arc::default(),
         };
         Self {
             shared: Arc::new(shared),
@@ -187,7 +192,9 @@ impl Engine {
 
     /// Numbers so far.
     pub fn stats(&self) -> EngineStats {
-        self.record().stats.clone()
+        let mut stats = self.record().stats.clone();
+        stats.batch_halvings = self.shared.halvings.load(Ordering::Relaxed);
+        stats
     }
 
     /// Waits for a place in the process, or for all of them.
@@ -220,7 +227,8 @@ impl Engine {
             tokio::time::sleep(pause).await;
         }
         let began = std::time::Instant::now();
-        let process = Arc::new(Process::start(&self.shared.config, &self.shared.request).await?);
+        let process =
+            Arc::new(Process::start(&self.shared.config, &self.shared.request, &self.shared.halvings).await?);
         let mut record = self.record();
         record.stats.loads += 1;
         record.stats.last_load_ms = Some(began.elapsed().as_secs_f64() * 1e3);

@@ -54,7 +54,11 @@ impl Process {
     ///
     /// # Errors
     /// When it cannot be spawned, says why it cannot load, ends, or takes too long.
-    pub(super) async fn start(config: &EngineConfig, request: &LoadRequest) -> Result<Self, EngineError> {
+    pub(super) async fn start(
+        config: &EngineConfig,
+        request: &LoadRequest,
+        halvings: &Arc<AtomicU64>,
+    ) -> Result<Self, EngineError> {
         let (child, stream) = spawn(config, request.lanes)
             .map_err(|error| failed(format!("the engine process cannot be started: {error}")))?;
         let mut keeper = Keeper::new(child);
@@ -79,7 +83,7 @@ impl Process {
             }
         };
         let pid = keeper.child.id();
-        let ward = Arc::new(Ward::new(facts));
+        let ward = Arc::new(Ward::new(facts, halvings.clone()));
         tokio::spawn(keeper.keep(reader, ward.clone()));
         let (frames, to_write) = mpsc::channel(FRAMES_AHEAD);
         tokio::spawn(write_frames(write, to_write));

@@ -79,6 +79,7 @@ pub struct WorkerMetrics {
     model_load_duration: Histogram,
     unload_deadline: Gauge<f64, AtomicU64>,
     engine_restarts: Counter,
+    batch_halvings: Counter,
     provider: Family<Vec<(&'static str, String)>, Gauge>,
     resident: Gauges<1>,
     private: Gauges<1>,
@@ -192,6 +193,12 @@ impl WorkerMetrics {
                 r,
                 "inference_child_restarts",
                 "Engine processes that ended and that nobody had asked to",
+                Counter::default(),
+            ),
+            batch_halvings: add(
+                r,
+                "batch_halvings",
+                "Batches for which a card's memory did not suffice, and which were run in halves",
                 Counter::default(),
             ),
             provider: add(
@@ -411,6 +418,11 @@ impl WorkerMetrics {
     /// Engine processes that ended by themselves, since the start.
     pub fn set_restarts(&self, count: u64) {
         self.engine_restarts.inner().fetch_max(count, Ordering::Relaxed);
+    }
+
+    /// Batches that were halved because a card's memory did not suffice, since the start.
+    pub fn set_batch_halvings(&self, count: u64) {
+        self.batch_halvings.inner().fetch_max(count, Ordering::Relaxed);
     }
 
     /// The execution provider that was asked for, and the one that runs.

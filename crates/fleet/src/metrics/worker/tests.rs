@@ -103,6 +103,7 @@ fn what_has_not_happened_is_zero_and_not_absent() {
         r#"pitchfleet_rss_bytes{process="engine"} 0"#,
         r#"pitchfleet_build_info{version="1"} 1"#,
         "pitchfleet_inference_child_restarts_total 0",
+        "pitchfleet_batch_halvings_total 0",
     ] {
         assert!(
             page.lines().any(|line| line == sample),
