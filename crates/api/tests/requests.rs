@@ -482,6 +482,11 @@ async fn the_documentation_names_every_route_and_code() {
     for code in api::http::Code::ALL {
         assert!(text.contains(&format!("id=\"{}\"", code.code())), "{code:?}");
     }
+    assert!(
+        text.contains("<code>next</code> of the page before"),
+        "code spans are shown as such"
+    );
+    assert!(!text.contains('`'));
     for outside in ["<script", "src=", "http://", "https://"] {
         assert!(!text.contains(outside), "{outside}");
     }
