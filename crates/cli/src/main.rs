@@ -14,6 +14,7 @@ mod memory_report;
 mod models;
 mod out_dir;
 mod path_key;
+mod plan;
 mod roles;
 mod samples;
 mod settings;
@@ -53,6 +54,7 @@ enum Command {
     Models(models::Args),
     MemoryReport(memory_report::Args),
     Bench(bench::Args),
+    Plan(plan::Args),
     Completions(completions::Args),
     /// The engine process; started by the other commands.
     #[command(hide = true)]
@@ -79,6 +81,7 @@ fn main() -> ExitCode {
         Command::Models(args) => models::run(&args),
         Command::MemoryReport(args) => memory_report::run(&args),
         Command::Bench(args) => bench::run(&args),
+        Command::Plan(args) => plan::run(&args),
         Command::Completions(args) => completions::run(&args, Cli::command()),
         Command::Engine => return engine::child::run(),
     };

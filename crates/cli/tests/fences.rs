@@ -39,6 +39,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("queue", &[]),
     ("store", &[]),
     ("trace", &[]),
+    ("plan", &[]),
     ("testkit", &[]), // and nobody's but as a dev-dependency
     ("report", &["pitch", "fleet"]),
     ("api", &["pitch", "fleet", "queue", "store", "report", "trace"]),
@@ -46,13 +47,13 @@ const LAYERS: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
-            "pitch", "fleet", "engine", "report", "queue", "store", "trace", "worker", "api",
+            "pitch", "plan", "fleet", "engine", "report", "queue", "store", "trace", "worker", "api",
         ],
     ),
 ];
 
 /// Crates that stay free of runtimes, so that they can be tested without one.
-const PURE: &[&str] = &["pitch", "fleet", "report"];
+const PURE: &[&str] = &["pitch", "fleet", "plan", "report"];
 
 fn dependencies() -> BTreeMap<String, BTreeSet<String>> {
     let metadata = MetadataCommand::new().no_deps().exec().unwrap();
