@@ -14,6 +14,8 @@ const BACKLOGS: [f64; 4] = [0.25, 0.5, 1.0, 2.0];
 const COOLDOWNS: [f64; 6] = [60.0, 120.0, 300.0, 600.0, 1_800.0, 3_600.0];
 /// Seconds without work until the models go.
 const GRACES: [f64; 4] = [0.0, 5.0, 30.0, 120.0];
+/// Of those that cost at most so much more than the cheapest, the one that comes up from nothing least often.
+const CALM: f64 = 1.05;
 /// Loading the models may take this part of the time that analysing takes.
 const LOADING: f64 = 0.01;
 
@@ -142,7 +144,7 @@ impl Choice {
 /// What to do.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Advice {
-    /// The cheapest of those that are fast enough, else the fastest.
+    /// The cheapest of those that are fast enough, or one that is hardly dearer and calmer; else the fastest.
     pub best: Choice,
     /// Whether it is fast enough.
     pub holds: bool,
@@ -166,7 +168,7 @@ impl Question {
             .collect();
         choices.sort_by(|a, b| a.cost.total_cmp(&b.cost));
         let holds = |choice: &Choice| choice.outcome.waits.p95 <= self.within;
-        let place = choices.iter().position(holds).unwrap_or_else(|| {
+        let place = calmest(&choices, holds).unwrap_or_else(|| {
             let waits = choices.iter().map(|choice| choice.outcome.waits.p95);
             let fastest = waits.enumerate().min_by(|a, b| a.1.total_cmp(&b.1));
             fastest.map_or(0, |(place, _)| place)
@@ -269,6 +271,19 @@ impl Question {
     }
 }
 
+/// Which of `choices`, cheapest first: of those that hold and cost about as little, the one with the fewest cold starts.
+fn calmest(choices: &[Choice], holds: impl Fn(&Choice) -> bool) -> Option<usize> {
+    let mut good = choices.iter().enumerate().filter(|(_, choice)| holds(choice));
+    let (first, cheapest) = good.next()?;
+    good.take_while(|(_, choice)| choice.cost <= cheapest.cost * CALM)
+        .fold((first, cheapest.outcome.cold_starts), |best, (place, choice)| {
+            let starts = choice.outcome.cold_starts;
+            if starts < best.1 { (place, starts) } else { best }
+        })
+        .0
+        .into()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -328,7 +343,7 @@ mod tests {
         let cheaper = advice
             .others
             .iter()
-            .filter(|other| other.cost < advice.best.cost - 1e-9);
+            .filter(|other| other.cost < advice.best.cost / CALM - 1e-9);
         assert!(cheaper.into_iter().all(|other| other.outcome.waits.p95 > 600.0));
         let Pool {
             unload_grace,

@@ -58,39 +58,46 @@ fn settings(out: &mut impl Write, question: &Question, advice: &Advice) -> io::R
         question.work.peak_mb(question.worker.cores as f64)
     );
     rows.add_row(["resources.limits.memory", &memory, &peak]);
-    for (name, value, why) in [
+    let decided = &question.decided;
+    for (name, value, is_decided, why) in [
         (
             "scaling.minReplicas",
             scaling.min_replicas.to_string(),
+            decided.min_replicas.is_some(),
             "workers that are always there",
         ),
         (
             "scaling.maxReplicas",
             scaling.max_replicas.to_string(),
+            decided.max_replicas.is_some(),
             "the largest break over photosPerReplica",
         ),
         (
             "scaling.photosPerReplica",
             format!("{:.0}", scaling.photos_per_replica),
+            decided.photos_per_replica.is_some(),
             "what one worker does in the time left",
         ),
         (
             "scaling.pollingSeconds",
             format!("{:.0}", scaling.polling),
+            false,
             "between two looks at the queue",
         ),
         (
             "scaling.cooldownSeconds",
             format!("{:.0}", scaling.cooldown),
+            decided.cooldown.is_some(),
             "longer than grace and polling together",
         ),
         (
             "unloadGraceSeconds",
             format!("{:.0}", pool.unload_grace),
+            decided.unload_grace.is_some(),
             "loading stays below 1 % of the work",
         ),
     ] {
-        rows.add_row([name, &value, why]);
+        rows.add_row([name, &value, if is_decided { "as you say" } else { why }]);
     }
     table::align_numbers(&mut rows, &[1]);
     writeln!(out, "{rows}\n")
