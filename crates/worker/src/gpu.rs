@@ -42,8 +42,13 @@ impl Cards for Driver {
     }
 }
 
+/// Of the card that the engine process runs on; `None` when it runs on none, or when that cannot be told.
+pub(crate) fn memory(cards: &dyn Cards, device: &str, engine: u32) -> Option<GpuMemory> {
+    cards.read(card(device)?, engine)
+}
+
 /// The number in `cuda:N`.
-pub(crate) fn card(device: &str) -> Option<u32> {
+fn card(device: &str) -> Option<u32> {
     device.strip_prefix("cuda:")?.parse().ok()
 }
 
@@ -61,6 +66,30 @@ mod tests {
         ] {
             assert_eq!(card(device), number, "{device}");
         }
+    }
+
+    /// Two cards, of which an engine uses the second.
+    #[derive(Debug)]
+    struct Two;
+
+    impl Cards for Two {
+        fn read(&self, card: u32, process: u32) -> Option<GpuMemory> {
+            (card < 2).then_some(GpuMemory {
+                card,
+                process_bytes: if (card, process) == (1, 77) { 900 << 20 } else { 0 },
+                used_bytes: 1 << 30,
+                total_bytes: 8 << 30,
+            })
+        }
+    }
+
+    #[test]
+    fn the_card_that_the_engine_runs_on_is_asked() {
+        let of = |device| memory(&Two, device, 77).map(|memory| (memory.card, memory.process_bytes));
+        assert_eq!(of("cuda:1"), Some((1, 900 << 20)));
+        assert_eq!(of("cuda:0"), Some((0, 0)));
+        assert_eq!(of("cuda:2"), None);
+        assert_eq!(of("cpu"), None);
     }
 
     #[test]

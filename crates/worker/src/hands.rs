@@ -1,13 +1,15 @@
 //! What the life cycle's driver works with: the engine, the queue, and the memory that comes and goes.
 
-use engine::EngineError;
+use engine::{EngineError, EngineStats};
 use fleet::event::Event;
 use fleet::lifecycle::{UnloadReason, Waiting};
 use queue::Lane;
 
 use crate::context::Context;
+use crate::gpu;
 use crate::memory;
 use crate::models::Hands;
+use crate::monitor;
 use crate::receipts::Bytes;
 use crate::tell;
 
@@ -17,21 +19,24 @@ impl Hands for Context {
         let seconds = self.engines.stats().last_load_ms.map(|ms| ms / 1e3);
         self.metrics
             .load(loaded.is_ok().then(|| seconds.unwrap_or_default()));
+        monitor::note(self, "loaded");
         loaded
     }
 
     async fn unload(&self, reason: UnloadReason) {
-        let engine = self.engines.stats().pid;
-        let card = tell::card_of(self, engine);
+        let EngineStats {
+            pid: engine, facts, ..
+        } = self.engines.stats();
         let held = || {
             let processes = [Some(std::process::id()), engine].into_iter().flatten();
             let host = processes.map(|pid| memory::of(pid).private).sum();
-            let gpu = card.and_then(|(card, engine)| self.cards.read(card, engine));
-            Bytes {
-                host,
-                gpu: gpu.map(|gpu| gpu.used_bytes),
-            }
+            let gpu = facts.as_ref().zip(engine).and_then(|(facts, engine)| {
+                let memory = gpu::memory(self.cards.as_ref(), &facts.device, engine)?;
+                Some(memory.used_bytes)
+            });
+            Bytes { host, gpu }
         };
+        monitor::note(self, "unloading");
         let before = held();
         self.engines.stop().await;
         memory::trim();
@@ -49,6 +54,7 @@ impl Hands for Context {
             residue_bytes = receipt.residue_bytes,
             "the models are unloaded"
         );
+        monitor::note(self, "unloaded");
         if !receipt.is_over() {
             return;
         }

@@ -12,6 +12,7 @@ mod gpu;
 mod hands;
 mod memory;
 mod models;
+mod monitor;
 mod neighbours;
 mod orders;
 mod page;

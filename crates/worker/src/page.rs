@@ -6,6 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use fleet::metrics::{Held, Page, Process};
 
 use crate::context::Context;
+use crate::monitor;
 use crate::tell;
 
 /// The page as it is now, in the format that an `Accept` header asks for.
@@ -23,7 +24,7 @@ pub(crate) fn page(context: &Context, accept: Option<&str>) -> Result<Page, fmt:
     if let Some(facts) = &stats.facts {
         metrics.set_provider(&facts.execution_provider_requested, &facts.execution_provider);
     }
-    let memory = tell::memory_report(context, stats.pid);
+    let memory = monitor::report(context);
     let worker = Held {
         resident: memory.worker_bytes,
         private: memory.worker_private_bytes,

@@ -5,15 +5,13 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use engine::quota;
-use fleet::event::{Done, Event, Heartbeat, MemoryReport, ModelReport, WorkerState};
+use fleet::event::{Done, Event, Heartbeat, ModelReport, WorkerState};
 use queue::{Destination, Fanout, Message};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 
 use crate::context::Context;
-use crate::gpu;
-use crate::memory;
+use crate::monitor;
 
 /// Events that wait to be told; what does not fit is not told.
 const BACKLOG: usize = 256;
@@ -176,7 +174,7 @@ impl Pulse {
             in_hand: context.tally.in_hand(),
             done,
             rate: self.rate(Instant::now(), settled(done)),
-            memory: memory_report(context, stats.pid),
+            memory: monitor::report(context),
         }))
     }
 
@@ -198,32 +196,6 @@ impl Pulse {
 
 fn settled(done: Done) -> u64 {
     done.ok + done.reused + done.failed
-}
-
-/// What worker and engine hold now.
-pub(crate) fn memory_report(context: &Context, engine: Option<u32>) -> MemoryReport {
-    let worker = memory::of(std::process::id());
-    let gpu = card_of(context, engine).and_then(|(card, engine)| context.cards.read(card, engine));
-    let engine = engine.map(memory::of).unwrap_or_default();
-    let allowance = quota::allowance();
-    MemoryReport {
-        worker_bytes: worker.resident,
-        engine_bytes: engine.resident,
-        worker_private_bytes: worker.private,
-        engine_private_bytes: engine.private,
-        worker_peak_bytes: worker.peak,
-        engine_peak_bytes: engine.peak,
-        used_bytes: allowance.map_or(0, |allowance| allowance.used),
-        limit_bytes: allowance.map_or(0, |allowance| allowance.limit),
-        gpu,
-        last_unload: context.receipts.last(),
-    }
-}
-
-/// The card that the engine runs on, and the engine; `None` when it runs on none, or not at all.
-pub(crate) fn card_of(context: &Context, engine: Option<u32>) -> Option<(u32, u32)> {
-    let facts = context.engines.stats().facts?;
-    Some((gpu::card(&facts.device)?, engine?))
 }
 
 /// Milliseconds of Unix time.

@@ -20,6 +20,7 @@ use crate::config::WorkerConfig;
 use crate::context::Context;
 use crate::follow;
 use crate::models::Actions;
+use crate::monitor;
 use crate::neighbours;
 use crate::orders;
 use crate::pages::Pages;
@@ -95,6 +96,7 @@ impl Worker {
             mut teller,
             actions,
         } = self;
+        monitor::note(&context, "started");
         let worked = {
             let background = async {
                 tokio::join!(

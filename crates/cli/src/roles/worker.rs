@@ -93,7 +93,9 @@ pub(super) async fn pages(
         return Ok(None);
     };
     let listener = listen("worker.metrics_listen", place).await?;
-    tracing::info!("metrics on http://{place}/metrics");
+    if let Ok(address) = listener.local_addr() {
+        tracing::info!("metrics on http://{address}/metrics");
+    }
     Ok(Some(AbortOnDropHandle::new(tokio::spawn(
         worker.pages().serve(listener),
     ))))

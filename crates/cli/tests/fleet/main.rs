@@ -8,6 +8,7 @@ mod client;
 mod collector;
 mod ground;
 mod interrupted;
+mod orders;
 mod servers;
 mod settings;
 mod tokens;

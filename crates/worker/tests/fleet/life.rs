@@ -1,16 +1,20 @@
 //! When the models come and go, and what the worker shows of it.
 
 use std::num::NonZeroU64;
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
-use fleet::event::{Event, Heartbeat, Receipt, WorkerState};
-use fleet::lifecycle::{State, UnloadReason};
-use queue::{Fanout, Subscription};
+use fleet::event::{Answer, Event, Heartbeat, Receipt, WorkerState};
+use fleet::job::Command;
+use fleet::lifecycle::{Order, State, UnloadReason};
+use fleet::result::Outcome;
+use queue::{Destination, Fanout, Message, Subscription};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::harness::{Fleet, obedient_engine, until};
+use crate::harness::{Fleet, batch, demo, obedient_engine, obedient_engine_with, until};
 
 /// The next heartbeat.
 async fn heartbeat(events: &mut Box<dyn Subscription>) -> Box<Heartbeat> {
@@ -52,7 +56,6 @@ async fn five_hundred_photos_are_one_load_and_one_unload() {
     let done = async {
         let receipt = receipt(&mut events).await;
         assert_eq!(receipt.reason, UnloadReason::Drained);
-        assert!(receipt.before_bytes > receipt.after_bytes, "{receipt:?}");
         assert_eq!(receipt.residue_bytes, 0);
     };
     let farewell = fleet.run_until(done).await;
@@ -147,4 +150,77 @@ async fn the_pages_say_how_it_is() {
     let (head, why) = get(address, "/readyz", "*/*").await;
     assert!(head.starts_with("http/1.1 503"), "{head}");
     assert_eq!(why, "the worker is going\n");
+}
+
+/// A bundle in `folder` with another digest for each `threshold`.
+fn bundle(folder: &Path, threshold: &str) {
+    let text = std::fs::read_to_string(demo().join("bundle.toml")).unwrap();
+    let changed = text.replace("iou_threshold = ", &format!("iou_threshold = {threshold} # "));
+    assert_ne!(changed, text);
+    std::fs::create_dir(folder).unwrap();
+    std::fs::write(folder.join("bundle.toml"), changed).unwrap();
+}
+
+#[tokio::test]
+async fn a_batch_keeps_the_bundle_that_it_pinned_and_the_next_one_has_the_new() {
+    let place = tempfile::tempdir().unwrap();
+    let [old, new, current] = ["old", "new", "current"].map(|name| place.path().join(name));
+    bundle(&old, "0.11");
+    bundle(&new, "0.22");
+    std::os::unix::fs::symlink(&old, &current).unwrap();
+    let mut fleet = Fleet::new(obedient_engine_with(&current));
+    let queue = Arc::clone(&fleet.queue);
+    let mut events = queue.subscribe(Fanout::Events).await.unwrap();
+    let slow: Vec<_> = (0..10).map(|n| format!("slow 60 {n}")).collect();
+    fleet.tell(&slow).await;
+    let (first, worker, before) = (fleet.batch, fleet.worker(), fleet.engine.clone());
+    let swap = async {
+        until(async || before.stats().in_flight > 0).await;
+        // As a deployment does it: in one step.
+        let next = place.path().join("next");
+        std::os::unix::fs::symlink(&new, &next).unwrap();
+        std::fs::rename(&next, &current).unwrap();
+        let command = Command::Models {
+            id: "o".into(),
+            worker: None,
+            order: Order::Reload,
+        };
+        let message = Message::json(&command).unwrap();
+        queue
+            .publish(Destination::Fanout(Fanout::Fleet), &[message])
+            .await
+            .unwrap();
+        fleet.engine = obedient_engine_with(&current);
+        fleet.batch = batch(2);
+        fleet.tell(&slow).await;
+        fleet.results(10).await;
+        fleet.batch = first;
+        fleet.results(10).await;
+    };
+    let farewell = crate::harness::run_until(worker, swap).await.unwrap();
+    assert_eq!((farewell.done.ok, farewell.done.retried), (20, 0), "{farewell:?}");
+    let digests = [old, new].map(|folder| obedient_engine_with(&folder).bundle().digest());
+    for (number, digest) in [first, batch(2)].into_iter().zip(&digests) {
+        fleet.batch = number;
+        for result in fleet.results(10).await {
+            assert_eq!((result.outcome, &result.digest.bundle), (Outcome::Ok, digest));
+        }
+    }
+    let mut answers = Vec::new();
+    while answers.len() < 2 {
+        if let Ok(Event::Answer {
+            order,
+            worker,
+            answer,
+            detail,
+        }) = serde_json::from_slice(&events.next().await.unwrap())
+        {
+            assert_eq!((order.as_str(), worker.as_str()), ("o", "w"));
+            answers.push((answer, detail));
+        }
+    }
+    assert_eq!(
+        answers,
+        [(Answer::Heard, String::new()), (Answer::Done, digests[1].clone())]
+    );
 }
