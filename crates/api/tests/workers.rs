@@ -9,7 +9,7 @@ use std::time::Duration;
 use fleet::event::{Answer, Done, Event, Heartbeat, MemoryReport, ModelReport, WorkerState};
 use fleet::job::Command;
 use fleet::lifecycle::{Order, UnloadReason};
-use queue::{Destination, Fanout, Message};
+use queue::{Destination, Fanout, Message, Subscription};
 use serde_json::json;
 use server::{Server, config};
 
@@ -48,8 +48,7 @@ async fn appear(server: &Server, id: &str, state: WorkerState) {
 }
 
 /// Answers orders as `a` does, which carries them out, and as `b`, which only hears them, unless they are for `a`.
-async fn obey(server: &Server) -> Order {
-    let mut commands = server.shared.queue.subscribe(Fanout::Fleet).await.unwrap();
+async fn obey(server: &Server, commands: &mut Box<dyn Subscription>) -> Order {
     let body = commands.next().await.unwrap();
     let Ok(Command::Models { id, worker, order }) = serde_json::from_slice(&body) else {
         panic!("{body:?}");
@@ -84,7 +83,11 @@ async fn an_order_goes_to_all_and_says_who_did_not_answer() {
     ] {
         appear(&server, id, state).await;
     }
-    let (answer, heard) = tokio::join!(server.post("/v1/workers:command", &order), obey(&server));
+    let mut commands = server.shared.queue.subscribe(Fanout::Fleet).await.unwrap();
+    let (answer, heard) = tokio::join!(
+        server.post("/v1/workers:command", &order),
+        obey(&server, &mut commands)
+    );
     assert_eq!(heard, Order::Warm { hold_ms: 1_000 });
     assert_eq!(answer.status, 200, "{answer:?}");
     let expected = json!([
@@ -95,8 +98,11 @@ async fn an_order_goes_to_all_and_says_who_did_not_answer() {
     assert_eq!(answer.json()["workers"], expected);
 
     // Of one alone nobody waits longer than for its answer.
-    let order = json!({"order": "unload", "worker": "a", "wait_seconds": 300});
-    let (answer, heard) = tokio::join!(server.post("/v1/workers:command", &order), obey(&server));
+    let order = json!({"order": "unload", "worker": "a", "wait_seconds": 50});
+    let (answer, heard) = tokio::join!(
+        server.post("/v1/workers:command", &order),
+        obey(&server, &mut commands)
+    );
     assert_eq!((answer.status, heard), (200, Order::Unload), "{answer:?}");
     assert_eq!(answer.json()["workers"].as_array().unwrap().len(), 1);
 }
@@ -105,7 +111,7 @@ async fn an_order_goes_to_all_and_says_who_did_not_answer() {
 async fn orders_that_cannot_be_given_are_refused() {
     let server = Server::start(config()).await;
     appear(&server, "a", WorkerState::Idle).await;
-    let order = |order: serde_json::Value| async { server.post("/v1/workers:command", &order).await };
+    let order = async |order: serde_json::Value| server.post("/v1/workers:command", &order).await;
     let unknown = order(json!({"order": "drain", "worker": "nobody"})).await;
     unknown.is_problem(404, "unknown_worker");
     order(json!({"order": "explode"}))
