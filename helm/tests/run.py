@@ -4,7 +4,8 @@ import sys
 import unittest
 from pathlib import Path
 
-from chart import HERE, VALUES, golden as render
+from chart import HERE, VALUES
+from chart import golden as render
 
 
 def accept() -> int:

@@ -7,7 +7,6 @@ import unittest
 import jsonschema
 import kubernetes_validate
 import yaml
-
 from chart import CHART, HERE, ROOT, VALUES, golden, helm, merged, objects, parse, pods, template, values
 
 CRDS = {path.stem: json.loads(path.read_text()) for path in (HERE / "crds").glob("*.json")}
@@ -130,7 +129,6 @@ class Renders(unittest.TestCase):
                 found = [labels for labels in services if spec["selector"]["matchLabels"].items() <= labels.items()]
                 self.assertEqual(len(found), 1, place)
 
-
     def notes(self):
         """What an operator reads at the end is rendered too, and says how to go on."""
         file = f"{HERE}/values/{self.name}.yaml"
@@ -163,6 +161,35 @@ class Chart(unittest.TestCase):
     def test_there_are_enough_files_of_values(self):
         self.assertGreaterEqual(len(VALUES), 8)
         self.assertEqual({path.stem for path in (HERE / "golden").glob("*.yaml")}, set(VALUES))
+
+    def test_the_chart_is_for_this_version_of_the_program(self):
+        chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
+        version = re.search(r'^version = "(.*)"', (ROOT / "Cargo.toml").read_text(), re.MULTILINE)[1]
+        self.assertEqual(chart["appVersion"], version)
+
+    @unittest.skipUnless((ROOT / "deploy/Dockerfile").exists(), "no Dockerfile yet")
+    def test_the_images_are_those_of_the_dockerfile(self):
+        dockerfile = (ROOT / "deploy/Dockerfile").read_text()
+        defaults = yaml.safe_load((CHART / "values.yaml").read_text())
+        roles = [defaults["api"], defaults["workerDefaults"], defaults["workers"]["gpu"]]
+        stages = [role["image"]["repository"].removeprefix("pitchfleet-") for role in roles]
+        for stage in stages:
+            self.assertRegex(dockerfile, rf"(?m)^FROM \S+ AS {stage}$")
+        users = set(re.findall(r"(?m)^USER (\d+):(\d+)$", dockerfile))
+        context = defaults["podSecurityContext"]
+        self.assertEqual(users, {(str(context["runAsUser"]), str(context["runAsGroup"]))})
+        folder, name = defaults["tests"]["photos"].rsplit("/", 1)
+        self.assertRegex(dockerfile, rf"(?m)^COPY --from=models \S+ {folder}/$")
+        self.assertRegex(dockerfile, rf"(?m)^COPY {name} ")
+
+    @unittest.skipUnless((ROOT / "deploy/garage.toml").exists(), "no garage.toml yet")
+    def test_the_bucket_of_a_trial_is_that_of_compose(self):
+        config = next(i for i in objects("trial", "ConfigMap") if i["metadata"]["name"].endswith("-garage"))
+        ours, theirs = (
+            [line for line in text.splitlines() if line and not line.startswith("#")]
+            for text in (config["data"]["garage.toml"], (ROOT / "deploy/garage.toml").read_text())
+        )
+        self.assertEqual(ours, theirs)
 
     def test_secrets_of_a_trial_are_made_anew(self):
         renders = [template({"trial": {"enabled": True}}) for _ in range(2)]
@@ -200,7 +227,8 @@ class Chart(unittest.TestCase):
         )
         self.assertEqual(rendered.returncode, 0, rendered.stderr)
         found = parse(rendered.stdout)
-        pool = next(item for item in found if item["metadata"]["name"].endswith("worker-cpu") and item["kind"] == "Deployment")
+        deployments = (item for item in found if item["kind"] == "Deployment")
+        pool = next(item for item in deployments if item["metadata"]["name"].endswith("worker-cpu"))
         (container,) = pool["spec"]["template"]["spec"]["containers"]
         self.assertIn({"name": "PITCHFLEET_WORKER_PRELOAD", "value": "false"}, container["env"])
         self.assertNotIn("nvidia.com/gpu", container["resources"]["limits"])

@@ -1,7 +1,7 @@
 """What the chart starts, as processes on this machine: same arguments, same variables, same files, real servers.
 
-Left out are the image, the container and the cluster. Needs `PITCHFLEET_TEST_PROGRAM`, an executable, and the servers of
-`scripts/servers.sh`; scripts/test.sh has both.
+Left out are the image, the container and the cluster. Needs `PITCHFLEET_TEST_PROGRAM`, an executable, and the servers
+of `scripts/servers.sh`; scripts/test.sh has both.
 """
 
 import base64
@@ -20,9 +20,10 @@ import urllib.request
 import uuid
 from pathlib import Path
 
-from chart import ROOT, VALUES, merged, objects, parse, template, values
+import yaml
+from chart import CHART, ROOT, VALUES, merged, objects, parse, template, values
 
-PROGRAM = os.environ.get("PITCHFLEET_TEST_PROGRAM")
+PROGRAM = os.environ.get("PITCHFLEET_TEST_PROGRAM") and os.path.abspath(os.environ["PITCHFLEET_TEST_PROGRAM"])
 # Far more than any of it takes: a slow machine is no failure.
 PATIENCE = 120
 
@@ -132,11 +133,11 @@ def free_ports(count: int) -> list[int]:
     return ports
 
 
-def wait_until(true, what: str) -> None:
+def wait_until(true, what: str, pod: Pod) -> None:
     deadline = time.monotonic() + PATIENCE
     while not true():
-        if time.monotonic() > deadline:
-            raise AssertionError(f"waited in vain: {what}")
+        if time.monotonic() > deadline or pod.process.poll() is not None:
+            raise AssertionError(f"{pod.name}: waited in vain for {what}\n{pod.log()}")
         time.sleep(0.1)
 
 
@@ -154,12 +155,30 @@ class Settings(unittest.TestCase):
                     pod = Pod(Path(folder), "pod", spec, made_secrets(objects(name)), {})
                     environment = pod.environment()
                     checked = subprocess.run(
-                        [PROGRAM, "config", "--check"], env=environment, cwd=folder, capture_output=True, text=True, check=False
+                        [PROGRAM, "config", "--check"],
+                        env=environment,
+                        cwd=folder,
+                        capture_output=True,
+                        text=True,
+                        check=False,
                     )
                     self.assertEqual(checked.returncode, 0, checked.stderr)
                     read = set(checked.stdout.removeprefix("good:").replace(",", " ").split())
-                    unknown = {name for name in environment if name.startswith("PITCHFLEET_")} - read - named_variables()
+                    ours = {name for name in environment if name.startswith("PITCHFLEET_")}
+                    unknown = ours - read - named_variables()
                     self.assertEqual(unknown, set(), "variables that mean nothing")
+
+    def test_the_settings_that_plan_recommends_are_values_of_a_pool(self):
+        command = [PROGRAM, "plan", "--photos", "1000", "--megapixels", "2"]
+        planned = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        table = planned.split("recommended", 1)[1].split("└", 1)[0]
+        names = re.findall(r"(?m)^│ ([A-Za-z.]+) ", table)
+        self.assertIn("scaling.cooldownSeconds", names)
+        for name in names:
+            value = yaml.safe_load((CHART / "values.yaml").read_text())["workerDefaults"]
+            for key in name.split("."):
+                self.assertIn(key, value, name)
+                value = value[key]
 
 
 @unittest.skipUnless(PROGRAM, "PITCHFLEET_TEST_PROGRAM names no executable")
@@ -198,7 +217,8 @@ class Fleet(unittest.TestCase):
         ask(f"{api}/vhosts/{self.vhost}", *admin, method="PUT")
         self.addCleanup(lambda: ask(f"{api}/vhosts/{self.vhost}", *admin, method="DELETE"))
         # No more than docs/kubernetes.md asks for.
-        ask(f"{api}/users/{self.user}", *admin, method="PUT", body={"password": secret["password"], "tags": "monitoring"})
+        account = {"password": secret["password"], "tags": "monitoring"}
+        ask(f"{api}/users/{self.user}", *admin, method="PUT", body=account)
         self.addCleanup(lambda: ask(f"{api}/users/{self.user}", *admin, method="DELETE"))
         rights = {"configure": ".*", "write": ".*", "read": ".*"}
         ask(f"{api}/permissions/{self.vhost}/{self.user}", *admin, method="PUT", body=rights)
@@ -214,7 +234,7 @@ class Fleet(unittest.TestCase):
         (pod.folder / "garage.toml").write_text(config)
         command = [argument.replace("/etc/garage/garage.toml", "garage.toml") for argument in pod.container["command"]]
         pod.start([str(program), *command[1:]], {})
-        wait_until(lambda: status(f"http://127.0.0.1:{port}") != 0, f"Garage\n{pod.log()}")
+        wait_until(lambda: status(f"http://127.0.0.1:{port}") != 0, "Garage", pod)
 
     def backlog(self, management: str) -> dict[str, int]:
         """What KEDA would learn: the triggers of the pool's ScaledObject, asked as its scaler asks."""
@@ -250,14 +270,14 @@ class Fleet(unittest.TestCase):
         for pod in (api, worker):
             for probe in ("readinessProbe", "livenessProbe"):
                 url = pod.url(pod.container[probe]["httpGet"])
-                wait_until(lambda: status(url) == 200, f"{pod.name}: {probe} {url}\n{pod.log()}")
+                wait_until(lambda url=url: status(url) == 200, f"{probe} {url}", pod)
 
         test = self.pod("Pod", "-samples", moved)
         test.start([PROGRAM, *test.arguments()], {})
         self.assertEqual(test.process.wait(test.spec["activeDeadlineSeconds"]), 0, f"{test.log()}\n{worker.log()}")
 
         # The plugin counts some seconds late.
-        wait_until(lambda: set(self.backlog(management).values()) == {0}, "an empty backlog")
+        wait_until(lambda: set(self.backlog(management).values()) == {0}, "an empty backlog", worker)
         for pod in (api, worker):
             with urllib.request.urlopen(pod.url({"port": "metrics", "path": "/metrics"}), timeout=30) as page:
                 self.assertIn(b"pitchfleet_", page.read())
