@@ -2,7 +2,7 @@
 
 BIN = $(or $(CARGO_TARGET_DIR),target)/release/pitchfleet
 
-.PHONY: help build demo test chart servers check bench clean
+.PHONY: help build demo test chart compose-check servers check bench clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -20,6 +20,11 @@ test: ## Run every test
 
 chart: ## Run the Helm chart's tests alone
 	@helm/tests/run.sh
+
+compose-check: ## Check deploy/ and docker-compose.yml alone, and run its services as processes
+	@scripts/setup.sh test
+	cargo build --locked --package cli
+	@PITCHFLEET_TEST_PROGRAM="$$(realpath $(or $(CARGO_TARGET_DIR),target))/debug/pitchfleet" deploy/tests/run.sh
 
 servers: ## Start RabbitMQ and an S3 server until Ctrl-C, and say how to use them
 	@scripts/setup.sh test

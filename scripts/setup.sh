@@ -18,6 +18,7 @@ if [ "$stage" = test ]; then
     need_command openssl openssl       # a certificate for the broker that speaks TLS
     need_command chromium chromium     # the report page is tested in a real browser
     need_library libheif.so.1 libheif1 # HEIC photos
+    need_command promtool prometheus   # rules and dashboards are tried with a real one
     # Debian's own start would run a node of the system's; scripts/servers/rabbitmq.sh installs without that.
     [ "$(id -u)" = 0 ] || [ -x /usr/lib/rabbitmq/bin/rabbitmq-server ] || missing+=(rabbitmq-server)
     [ -e /usr/share/fonts/truetype/dejavu ] || missing+=(fonts-dejavu-core)
@@ -32,6 +33,13 @@ if [ "${#missing[@]}" -gt 0 ]; then
     if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
         echo "installing: ${missing[*]}"
         export DEBIAN_FRONTEND=noninteractive
+        # Packages bring services that nobody asked for; none is started.
+        policy=/usr/sbin/policy-rc.d
+        if [ ! -e "$policy" ]; then
+            printf '#!/bin/sh\nexit 101\n' >"$policy"
+            chmod +x "$policy"
+            trap 'rm -f "$policy"' EXIT
+        fi
         apt-get update -qq
         apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
     else

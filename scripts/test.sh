@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Runs every test of the workspace beside a RabbitMQ and an S3 server of its own, and those of the Helm chart, then adds
-# up what they reported.
+# Runs every test of the workspace beside a RabbitMQ and an S3 server of its own, those of the Helm chart and those of
+# deploy/, then adds up what they reported.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -14,6 +14,7 @@ export PITCHFLEET_TEST_READERS
 status=0
 scripts/servers.sh cargo test --workspace --locked --no-fail-fast 2>&1 | tee "$log" || status=$?
 helm/tests/run.sh 2>&1 | tee -a "$log" || status=$?
+deploy/tests/run.sh 2>&1 | tee -a "$log" || status=$?
 awk '/^test result:/ { passed += $4; failed += $6 }
      END { printf "\n%d passed, %d failed\n", passed, failed }' "$log"
 exit "$status"

@@ -4,6 +4,7 @@ pub(crate) mod batches;
 pub(crate) mod export;
 pub(crate) mod fleet;
 mod follow;
+pub(crate) mod health;
 mod http;
 pub(crate) mod memory;
 pub(crate) mod results;

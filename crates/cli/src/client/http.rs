@@ -426,7 +426,7 @@ impl PutError {
 }
 
 /// The network's words without the library's.
-fn reason(error: &ureq::Error) -> String {
+pub(super) fn reason(error: &ureq::Error) -> String {
     match error {
         ureq::Error::Io(error) => error.to_string(),
         ureq::Error::HostNotFound => "there is no host of this name".to_owned(),

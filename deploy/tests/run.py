@@ -1,0 +1,14 @@
+"""Runs the tests of this folder. Its last line is read by scripts/test.sh."""
+
+import sys
+import unittest
+from pathlib import Path
+
+if __name__ == "__main__":
+    suite = unittest.TestLoader().discover(str(Path(__file__).parent))
+    result = unittest.TextTestRunner(verbosity=1).run(suite)
+    failed = len({str(test) for test, _ in result.failures + result.errors})
+    passed = result.testsRun - failed - len(result.skipped)
+    word = "ok" if result.wasSuccessful() else "FAILED"
+    print(f"test result: {word}. {passed} passed; {failed} failed")
+    sys.exit(0 if result.wasSuccessful() else 1)
