@@ -71,7 +71,7 @@ def stages() -> dict[str, list[tuple[str, str]]]:
 
 def arguments() -> dict[str, str]:
     """Build arguments with their defaults."""
-    return dict(rest.split("=", 1) for word, rest in instructions() if word == "ARG")
+    return dict(rest.split("=", 1) for word, rest in instructions() if word == "ARG" and "=" in rest)
 
 
 def words(stage: str, instruction: str) -> list[str]:

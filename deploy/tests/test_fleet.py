@@ -133,10 +133,9 @@ class Fleet(unittest.TestCase):
         contents = {
             "build /out/pitchfleet": [(Path(PROGRAM), "pitchfleet")],
             "onnxruntime /out/": [(Path(os.environ["PITCHFLEET_ONNXRUNTIME"]), "libonnxruntime.so")],
-            "models /": [
-                (ROOT / source, target.strip("/"))
-                for stage in ("models-none", "models-demo")
-                for source, target in (copy.split() for copy in words(stage, "COPY"))
+            "models /out/": [
+                (ROOT / source, f"{target}{source}" if target.endswith("/") else target)
+                for source, target in (copy.split() for copy in words("models", "COPY"))
             ],
         }
         for copy in words("worker", "COPY"):
