@@ -16,7 +16,7 @@ mod vhost;
 mod wait;
 
 pub use bucket::Bucket;
-pub use process::{Process, kill};
+pub use process::{Process, freeze, kill};
 pub use proxy::Proxy;
 pub use server::Server;
 pub use vhost::{QueueStatus, Vhost};

@@ -194,6 +194,13 @@ pub fn kill(id: u32) {
     }
 }
 
+/// SIGSTOP to any process: it stands still, and only [`kill`] ends it.
+pub fn freeze(id: u32) {
+    if let Some(pid) = pid(id) {
+        let _ = kill_process(pid, Signal::STOP);
+    }
+}
+
 fn pid(id: u32) -> Option<Pid> {
     Pid::from_raw(i32::try_from(id).ok()?)
 }

@@ -68,6 +68,29 @@ impl Vhost {
         &self.amqp
     }
 
+    /// The URL for a user of this virtual host's own, with a password of letters and digits: one to look for in logs.
+    ///
+    /// # Panics
+    /// When the broker does not answer.
+    pub fn url_with(&self, password: &str) -> String {
+        let user = &self.name;
+        for (path, body) in [
+            (
+                format!("users/{user}"),
+                serde_json::json!({"password": password, "tags": ""}),
+            ),
+            (
+                format!("permissions/{user}/{user}"),
+                serde_json::json!({"configure": ".*", "write": ".*", "read": ".*"}),
+            ),
+        ] {
+            let made = self.send("PUT", &path, body.to_string().as_bytes());
+            assert!(made.is_some_and(|made| made.status < 300), "no user {user}");
+        }
+        let (_, place) = self.amqp.rsplit_once('@').expect("an AMQP URL with a user");
+        format!("amqp://{user}:{password}@{place}")
+    }
+
     /// Closes every connection to this virtual host from the broker's side; returns how many there were. The broker
     /// needs some seconds to list a new one.
     pub fn close_connections(&self) -> usize {
@@ -110,8 +133,12 @@ impl Vhost {
     }
 
     fn try_ask(&self, method: &str, path: &str) -> Option<http::Response> {
-        let url = format!("{}/api/{path}", self.management);
         let body: &[u8] = if method == "PUT" { b"{}" } else { b"" };
+        self.send(method, path, body)
+    }
+
+    fn send(&self, method: &str, path: &str, body: &[u8]) -> Option<http::Response> {
+        let url = format!("{}/api/{path}", self.management);
         http::request(method, &url, &[("content-type", "application/json")], body)
     }
 }
@@ -120,5 +147,6 @@ impl Drop for Vhost {
     fn drop(&mut self) {
         // A broker that the test has stopped takes it along.
         self.try_ask("DELETE", &format!("vhosts/{}", self.name));
+        self.try_ask("DELETE", &format!("users/{}", self.name));
     }
 }

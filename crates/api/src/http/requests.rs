@@ -5,8 +5,9 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::extract::MatchedPath;
 use axum::http::{HeaderName, HeaderValue, Request, Response};
+use tower_http::classify::ServerErrorsFailureClass;
 use tower_http::request_id::{MakeRequestId, RequestId};
-use tower_http::trace::{MakeSpan, OnResponse};
+use tower_http::trace::{MakeSpan, OnFailure, OnResponse};
 use tracing::field::Empty;
 use tracing::{Span, info_span};
 use ulid::Ulid;
@@ -98,6 +99,21 @@ impl OnResponse<Body> for Answered {
         let status = response.status().as_u16();
         span.record("http.response.status_code", status);
         tracing::debug!(status, latency_ms = latency.as_secs_f64() * 1e3, "answered");
+    }
+}
+
+/// Says that a request failed on our side. Of probes it is the answer that counts, every few seconds.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Failed;
+
+impl OnFailure<ServerErrorsFailureClass> for Failed {
+    fn on_failure(&mut self, class: ServerErrorsFailureClass, latency: Duration, span: &Span) {
+        let is_probe = span
+            .metadata()
+            .is_some_and(|metadata| metadata.target() == trace::UNTRACED);
+        if !is_probe {
+            tracing::error!(%class, latency_ms = latency.as_secs_f64() * 1e3, "a request failed");
+        }
     }
 }
 

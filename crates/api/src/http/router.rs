@@ -15,7 +15,7 @@ use utoipa_axum::router::OpenApiRouter;
 
 use super::app::App;
 use super::problem::{ApiError, Code, write_problem};
-use super::requests::{Answered, Ids, InSpan, REQUEST_ID};
+use super::requests::{Answered, Failed, Ids, InSpan, REQUEST_ID};
 use super::{analyze, batches, events, export, health, openapi, requests, results, uploads, workers};
 
 /// Every route over `app`.
@@ -48,7 +48,8 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .layer(
             TraceLayer::new_for_http()
                 .make_span_with(InSpan)
-                .on_response(Answered),
+                .on_response(Answered)
+                .on_failure(Failed),
         )
         .layer(SetRequestIdLayer::new(REQUEST_ID, Ids))
         .layer(map_request(async |request: Request| {

@@ -9,6 +9,8 @@ mod collector;
 mod ground;
 mod interrupted;
 mod orders;
+mod scale_in;
+mod secrets;
 mod servers;
 mod settings;
 mod tokens;

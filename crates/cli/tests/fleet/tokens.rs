@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use crate::ground::{Ground, stderr};
 
-fn create(ground: &Ground, arguments: &[&str]) -> String {
+pub(crate) fn create(ground: &Ground, arguments: &[&str]) -> String {
     let mut command = ground.pitchfleet();
     let output = command
         .args(["token", "create"])
