@@ -338,9 +338,10 @@ MEMORY = [
           "They differ when a card is not used.", "short",
           [target(f'max by (instance, requested, actual) (pitchfleet_execution_provider_info{{{WORKER}, actual=~"$device"}})',
                   format="table", instant=True)]),
-    lines("Engines that died", "Engine processes that ended and that nobody had asked to: each is one photo that is tried "
-          "once more alone.", "short",
-          [(f"increase(pitchfleet_inference_child_restarts_total{{{WORKER}}}[$__rate_interval])", "{{instance}}")], bars=True),
+    lines("Engines' trouble", "Engine processes that ended and that nobody had asked to, each for a photo that is then tried "
+          "once more alone; batches that were run in halves because a card's memory did not suffice.", "short",
+          [(f"increase(pitchfleet_inference_child_restarts_total{{{WORKER}}}[$__rate_interval])", "died: {{instance}}"),
+           (f"increase(pitchfleet_batch_halvings_total{{{WORKER}}}[$__rate_interval])", "halved: {{instance}}")], bars=True),
     timeline("Workers", "What each worker does: it is idle, busy, or takes no more.",
              one_of("pitchfleet_worker_state", ["idle", "busy", "draining", "gone"], WORKER),
              [("idle", BLUE), ("busy", ORANGE), ("draining", YELLOW), ("gone", GREY)], (24, 6)),

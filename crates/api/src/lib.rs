@@ -2,7 +2,7 @@
 //! here in memory can be rebuilt from those two at any time, so that several of these processes may run.
 //!
 //! [`http`] answers requests, [`coordinator`] takes control messages and dead letters, [`progress`] knows how far
-//! batches are, [`webhook`] tells others when they are finished. The only home of `axum`.
+//! batches are, [`webhook`] tells others when they are finished, [`metrics`] has the page for Prometheus. The only home of `axum`.
 
 mod census;
 pub mod clock;
@@ -10,6 +10,7 @@ pub mod config;
 pub mod coordinator;
 pub mod http;
 mod listener;
+pub mod metrics;
 mod objects;
 pub mod orders;
 pub mod progress;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use fleet::metrics::ApiMetrics;
 use queue::Queue;
 use store::Buckets;
 
@@ -29,6 +30,8 @@ pub struct Shared {
     pub roster: Roster,
     /// Orders to workers that wait for answers.
     pub orders: Orders,
+    /// What is counted on the way.
+    pub metrics: ApiMetrics,
     /// The time of day.
     pub clock: Arc<dyn Clock>,
 }
@@ -55,6 +58,7 @@ impl Shared {
             progress,
             roster: Roster::default(),
             orders: Orders::default(),
+            metrics: ApiMetrics::new(env!("CARGO_PKG_VERSION")),
             clock,
         })
     }

@@ -212,6 +212,7 @@ pub(crate) struct Api {
     pub(crate) analyze_time: Span,
     pub(crate) drain_time: Span,
     pub(crate) webhook_time: Span,
+    pub(crate) metrics_listen: Option<String>,
 }
 
 impl Default for Api {
@@ -228,6 +229,7 @@ impl Default for Api {
             analyze_time: Span::from_secs(30),
             drain_time: Span::from_secs(25),
             webhook_time: Span::from_secs(15),
+            metrics_listen: None,
         }
     }
 }

@@ -114,6 +114,9 @@ pub struct Active {
     /// W3C `traceparent` of whoever started the chain, so that all that follows is in one trace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub traceparent: Option<String>,
+    /// When it was submitted, or its retry was ordered, milliseconds of Unix time; 0 when nobody wrote it down.
+    #[serde(default)]
+    pub begun_ms: u64,
 }
 
 /// What a batch that is not finished is waiting for a coordinator to do.

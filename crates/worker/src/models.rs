@@ -180,10 +180,11 @@ impl Models {
         self.standing.borrow().state
     }
 
-    /// How long until the models go if no work is seen; `None` while there is no such moment.
-    pub(crate) fn unload_in(&self) -> Option<Duration> {
+    /// Seconds until the models go if no work is seen, negative when they should be gone; `None` while there is no such
+    /// moment.
+    pub(crate) fn unload_in(&self) -> Option<f64> {
         let at = self.machine().unload_at()?;
-        Some(at.saturating_sub(self.origin.elapsed()))
+        Some(at.as_secs_f64() - self.origin.elapsed().as_secs_f64())
     }
 
     /// Does what an operator asks, once it can be done; [`obeyed`](Self::obeyed) waits for that.

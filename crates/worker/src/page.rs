@@ -16,7 +16,7 @@ pub(crate) fn page(context: &Context, accept: Option<&str>) -> Result<Page, fmt:
     metrics.set_worker_state(tell::doing(context));
     metrics.set_model_state(context.models.state());
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let deadline = context.models.unload_in().map(|left| (now + left).as_secs_f64());
+    let deadline = context.models.unload_in().map(|left| now.as_secs_f64() + left);
     metrics.set_unload_deadline(deadline);
     let stats = context.engines.stats();
     metrics.set_restarts(stats.restarts);

@@ -102,16 +102,19 @@ pub(super) fn traced(message: Message, traceparent: Option<&str>) -> Message {
 /// # Errors
 /// When the bucket or the broker does not answer.
 pub async fn begin(shared: &Shared, tenant: &Tenant, batch: BatchId, stage: Stage) -> Result<(), Trouble> {
-    begin_within(shared, tenant, batch, stage, trace::traceparent()).await
+    let now_ms = shared.clock.now_ms();
+    begin_again(shared, tenant, batch, stage, trace::traceparent(), now_ms).await
 }
 
-/// Starts a new chain within the trace of `traceparent`: that of the request which started the chain before it.
-pub(super) async fn begin_within(
+/// Starts a new chain of a batch that was submitted at `begun_ms`, within the trace of `traceparent`: that of the request
+/// which started the chain before it.
+pub(super) async fn begin_again(
     shared: &Shared,
     tenant: &Tenant,
     batch: BatchId,
     stage: Stage,
     traceparent: Option<String>,
+    begun_ms: u64,
 ) -> Result<(), Trouble> {
     let link = Link::first();
     let now = shared.clock.now_ms();
@@ -122,6 +125,7 @@ pub(super) async fn begin_within(
         done: 0,
         since_ms: now,
         traceparent,
+        begun_ms,
     };
     objects::write(shared.buckets.home(), &active_key(tenant, batch), &marker).await?;
     let message = message(stage, tenant, batch, &link, marker.traceparent.as_deref())?;

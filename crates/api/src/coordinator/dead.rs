@@ -1,11 +1,10 @@
 //! Dead letters: a job that nobody could do becomes a failed result, so that its batch finishes.
 
-use std::sync::atomic::Ordering;
-
 use fleet::event::Event;
 use fleet::failure::FailureCode;
 use fleet::job::{Control, Job};
 use fleet::layout::BatchKeys;
+use fleet::metrics::DeadLetter;
 use fleet::result::{Outcome as PhotoOutcome, PhotoResult, WorkerFacts};
 use queue::{Delivery, Outcome};
 
@@ -19,7 +18,6 @@ const COORDINATOR: &str = "coordinator";
 
 /// What becomes of a dead letter.
 pub(super) async fn handle(shared: &Shared, delivery: &Delivery) -> Outcome {
-    let stats = &shared.coordinator;
     let death = delivery.death();
     let reason = death.map_or("no reason was given", |death| death.reason.as_str());
     let foreign = match delivery.open::<Job>() {
@@ -30,7 +28,7 @@ pub(super) async fn handle(shared: &Shared, delivery: &Delivery) -> Outcome {
             span.record("index", job.item.index);
             return match bury(shared, &job, reason).await {
                 Ok(()) => {
-                    stats.dead_jobs.fetch_add(1, Ordering::Relaxed);
+                    shared.metrics.dead_letter(DeadLetter::Photo);
                     Outcome::Done
                 }
                 Err(trouble) => insist(delivery, &trouble),
@@ -40,7 +38,7 @@ pub(super) async fn handle(shared: &Shared, delivery: &Delivery) -> Outcome {
     };
     if let Ok(control) = delivery.open::<Control>() {
         // The batch's marker is not touched any more: the sweeper starts it again.
-        stats.dead_controls.fetch_add(1, Ordering::Relaxed);
+        shared.metrics.dead_letter(DeadLetter::Control);
         tracing::error!(
             ?control,
             reason,
@@ -48,7 +46,7 @@ pub(super) async fn handle(shared: &Shared, delivery: &Delivery) -> Outcome {
         );
         return Outcome::Done;
     }
-    stats.parked.fetch_add(1, Ordering::Relaxed);
+    shared.metrics.dead_letter(DeadLetter::Foreign);
     tracing::error!(
         queue = death.map_or("", |death| death.queue.as_str()),
         reason,

@@ -6,6 +6,7 @@ use fleet::batch::{BatchState, Counts, Finished, Reason, Stage};
 use fleet::ids::{BatchId, Tenant};
 use fleet::job::Control;
 use fleet::manifest::Manifest;
+use fleet::metrics::BatchEnd;
 use queue::{Destination, Lane, Message};
 
 use super::chain::{Lease, traced};
@@ -162,9 +163,17 @@ pub(super) async fn close(
         publish_control(&lease, &notify).await?;
     }
     tell(&lease, finished.state).await;
-    let (tenant, batch) = (lease.tenant.clone(), lease.batch);
-    lease.shared.progress.invalidate(&tenant, batch);
+    let (shared, tenant, batch) = (lease.shared, lease.tenant.clone(), lease.batch);
+    let begun_ms = lease.marker.begun_ms;
+    shared.progress.invalidate(&tenant, batch);
     lease.end().await?;
+    let took = (begun_ms > 0).then(|| shared.clock.now_ms().saturating_sub(begun_ms) as f64 / 1e3);
+    let end = match finished.state {
+        BatchState::Cancelled => BatchEnd::Cancelled,
+        BatchState::Failed => BatchEnd::Failed,
+        _ => BatchEnd::Completed,
+    };
+    shared.metrics.finished(end, finished.counts, took);
     tracing::info!(state = finished.state.name(), "batch finished");
     Ok(())
 }

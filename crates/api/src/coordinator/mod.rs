@@ -27,8 +27,7 @@ mod trouble;
 
 use std::collections::HashSet;
 use std::num::NonZeroU16;
-use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use fleet::batch::BatchState;
@@ -83,34 +82,44 @@ impl Default for CoordinatorConfig {
 /// What the coordinator of this process keeps in memory.
 #[derive(Debug)]
 pub struct State {
-    /// Jobs that died and became failed results.
-    pub dead_jobs: AtomicU64,
-    /// Control messages that died.
-    pub dead_controls: AtomicU64,
-    /// Messages that are not ours, parked for people to see.
-    pub parked: AtomicU64,
     /// Batches that a message in hand is working on.
     in_hand: Mutex<HashSet<(Tenant, BatchId)>>,
     documents: Semaphore,
     notifications: Semaphore,
     notifier: OnceLock<Option<Notifier>>,
+    active: Mutex<Option<ActiveBatches>>,
+}
+
+/// Batches of the whole fleet that are submitted and not finished.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct ActiveBatches {
+    pub(crate) batches: u64,
+    /// When the oldest was submitted, milliseconds of Unix time.
+    pub(crate) oldest_ms: Option<u64>,
 }
 
 impl Default for State {
     fn default() -> Self {
         Self {
-            dead_jobs: AtomicU64::new(0),
-            dead_controls: AtomicU64::new(0),
-            parked: AtomicU64::new(0),
             in_hand: Mutex::default(),
             documents: Semaphore::new(DOCUMENTS_AT_A_TIME),
             notifications: Semaphore::new(NOTIFICATIONS_AT_A_TIME),
             notifier: OnceLock::new(),
+            active: Mutex::default(),
         }
     }
 }
 
 impl State {
+    /// As of the last sweep; `None` before the first.
+    pub(crate) fn active(&self) -> Option<ActiveBatches> {
+        *self.active.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set_active(&self, active: ActiveBatches) {
+        *self.active.lock().unwrap_or_else(PoisonError::into_inner) = Some(active);
+    }
+
     /// Tells webhooks; `None` with a configuration that cannot be used, which the log says.
     fn notifier(&self, shared: &Shared) -> Option<&Notifier> {
         let made = self.notifier.get_or_init(|| {

@@ -7,6 +7,7 @@ use fleet::ids::{BatchId, Tenant};
 use fleet::job::Control;
 use fleet::layout::BatchKeys;
 use fleet::manifest::Manifest;
+use fleet::metrics::WebhookEnd;
 use queue::{Delivery, Destination, Lane, Message, Outcome};
 
 use super::chain::traced;
@@ -78,6 +79,7 @@ async fn deliver(shared: &Shared, this: &Notification<'_>, traceparent: Option<&
         })
         .await;
     let (batch, id, tries) = (this.batch, this.id, this.tries);
+    shared.metrics.webhook(end(&outcome));
     match outcome {
         webhook::Outcome::Delivered => tracing::info!(id, tries, "webhook delivered"),
         webhook::Outcome::Disabled => {
@@ -100,4 +102,14 @@ async fn deliver(shared: &Shared, this: &Notification<'_>, traceparent: Option<&
         }
     }
     Ok(())
+}
+
+fn end(outcome: &webhook::Outcome) -> WebhookEnd {
+    match outcome {
+        webhook::Outcome::Delivered => WebhookEnd::Delivered,
+        webhook::Outcome::Retry { .. } => WebhookEnd::Retried,
+        webhook::Outcome::Disabled => WebhookEnd::Disabled,
+        webhook::Outcome::Refused { .. } => WebhookEnd::Refused,
+        webhook::Outcome::GaveUp { .. } => WebhookEnd::GaveUp,
+    }
 }

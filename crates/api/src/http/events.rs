@@ -13,6 +13,7 @@ use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse as _, Response};
 use fleet::api::{BatchStatus, Problem};
 use fleet::ids::{BatchId, Tenant};
+use fleet::metrics;
 use futures_util::{Stream, stream};
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -68,6 +69,7 @@ async fn follow(
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
     let follower = Follower {
+        _counted: app.shared.metrics.follower(),
         app,
         tenant,
         batch,
@@ -99,6 +101,7 @@ fn finished_ms(status: &BatchStatus) -> Option<u64> {
 }
 
 struct Follower {
+    _counted: metrics::Follower,
     app: Arc<App>,
     tenant: Tenant,
     batch: BatchId,

@@ -50,6 +50,20 @@ pub(crate) fn base() -> Document {
     document
 }
 
+/// Every route with the methods that it takes.
+pub(crate) fn operations(document: &Document) -> impl Iterator<Item = (&str, &'static str)> {
+    document.paths.paths.iter().flat_map(|(route, item)| {
+        let methods = [
+            ("GET", item.get.is_some()),
+            ("PUT", item.put.is_some()),
+            ("POST", item.post.is_some()),
+            ("DELETE", item.delete.is_some()),
+        ];
+        let there = methods.into_iter().filter(|(_, is_there)| *is_there);
+        there.map(move |(method, _)| (route.as_str(), method))
+    })
+}
+
 /// Serves `document` as JSON and as a page, both written once.
 pub(crate) fn routes(document: &Document) -> Router<Arc<App>> {
     let json = serde_json::to_value(document).unwrap_or_default();

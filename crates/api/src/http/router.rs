@@ -1,10 +1,10 @@
 //! Which path leads where, and what every request passes through.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
 use axum::http::{Method, Uri};
 use axum::middleware::{Next, from_fn, from_fn_with_state, map_request};
 use axum::response::{IntoResponse as _, Response};
@@ -17,6 +17,7 @@ use super::app::App;
 use super::problem::{ApiError, Code, write_problem};
 use super::requests::{Answered, Failed, Ids, InSpan, REQUEST_ID};
 use super::{analyze, batches, events, export, health, openapi, requests, results, uploads, workers};
+use crate::shared::Shared;
 
 /// Every route over `app`.
 pub(crate) fn router(app: Arc<App>) -> Router {
@@ -35,7 +36,11 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .merge(export::slow_routes())
         .merge(analyze::slow_routes())
         .merge(workers::slow_routes());
+    let shared = Arc::clone(&app.shared);
     let (router, document) = quick.merge(slow).split_for_parts();
+    for (route, method) in openapi::operations(&document) {
+        shared.metrics.serves(route, method);
+    }
     router
         .merge(openapi::routes(&document))
         .fallback(unknown_route)
@@ -43,6 +48,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .layer(DefaultBodyLimit::max(app.shared.config.limits.body_bytes))
         .with_state(app)
         .layer(CatchPanicLayer::custom(panicked))
+        .layer(from_fn_with_state(shared, counted))
         .layer(from_fn(with_problem_body))
         .layer(PropagateRequestIdLayer::new(REQUEST_ID))
         .layer(
@@ -60,6 +66,21 @@ pub(crate) fn router(app: Arc<App>) -> Router {
 async fn with_problem_body(request: Request, next: Next) -> Response {
     let id = requests::id(&request).map(str::to_owned);
     write_problem(next.run(request).await, id.as_deref())
+}
+
+/// Under the template of its route: what was asked for may be a secret, and has no end.
+async fn counted(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
+    let begun = Instant::now();
+    let method = request.method().clone();
+    let route = request.extensions().get::<MatchedPath>().cloned();
+    let response = next.run(request).await;
+    shared.metrics.request(
+        route.as_ref().map(MatchedPath::as_str),
+        method.as_str(),
+        response.status().as_u16(),
+        begun.elapsed().as_secs_f64(),
+    );
+    response
 }
 
 async fn in_time(State(limit): State<Duration>, request: Request, next: Next) -> Response {

@@ -10,6 +10,7 @@ use fleet::canonical::canonical_digest;
 use fleet::ids::{BatchId, Tenant};
 use fleet::layout::{BatchKeys, index_key};
 use fleet::manifest::{BundleRef, Item, MANIFEST_SCHEMA, Manifest, Source};
+use fleet::metrics::Submission;
 use futures_util::stream;
 use jiff::Timestamp;
 use queue::{Destination, Message};
@@ -177,7 +178,13 @@ pub(crate) async fn start_chain(
     let begun = coordinator::begin(shared, tenant, batch, stage);
     let confirmed = tokio::time::timeout(CONFIRM_TIME, begun).await;
     shared.progress.invalidate(tenant, batch);
-    Ok(confirmed.map_err(|_| broker_unavailable())??)
+    confirmed.map_err(|_| broker_unavailable())??;
+    match stage {
+        Stage::Expand => shared.metrics.submitted(Submission::New),
+        Stage::Retry => shared.metrics.submitted(Submission::Retry),
+        Stage::Finalise => {}
+    }
+    Ok(())
 }
 
 /// Has the batch looked at now, whether somebody is responsible for it or not.

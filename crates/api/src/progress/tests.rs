@@ -113,6 +113,7 @@ fn active(stage: Stage) -> Active {
         done: 0,
         since_ms: 0,
         traceparent: None,
+        begun_ms: 0,
     }
 }
 

@@ -3,7 +3,7 @@
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 
-use ::api::{Api, ApiConfig, Shared, coordinator};
+use ::api::{Api, ApiConfig, Shared, coordinator, metrics};
 use anyhow::Context;
 use queue::Queue;
 use store::Buckets;
@@ -57,10 +57,11 @@ async fn serve(settings: &Settings) -> anyhow::Result<Ending> {
     let buckets = parts::buckets(settings, None).await?;
     let queue = parts::broker(settings, "api")?;
     let listener = listen("api.listen", &settings.api.listen).await?;
+    let server = Server::new(config, buckets, Arc::clone(&queue))?
+        .with_metrics(settings)
+        .await?;
     let token = shutdown::on_signal()?;
-    let ended = Server::new(config, buckets, Arc::clone(&queue))?
-        .run(listener, token)
-        .await;
+    let ended = server.run(listener, token).await;
     queue.close().await;
     ended.map(|()| Ending::Done)
 }
@@ -69,6 +70,8 @@ async fn serve(settings: &Settings) -> anyhow::Result<Ending> {
 pub(super) struct Server {
     api: Api,
     shared: Arc<Shared>,
+    /// Where metrics are shown.
+    metrics: Option<TcpListener>,
 }
 
 impl Server {
@@ -77,7 +80,23 @@ impl Server {
     pub(super) fn new(config: ApiConfig, buckets: Buckets, queue: Arc<dyn Queue>) -> Result<Self, Fatal> {
         let shared = Shared::new(buckets, queue, config);
         let api = Api::new(Arc::clone(&shared)).map_err(|error| Fatal::set_up(error.to_string()))?;
-        Ok(Self { api, shared })
+        Ok(Self {
+            api,
+            shared,
+            metrics: None,
+        })
+    }
+
+    /// Shows its metrics, too, where the settings say.
+    ///
+    /// # Errors
+    /// When nothing can listen there.
+    pub(super) async fn with_metrics(self, settings: &Settings) -> Result<Self, Fatal> {
+        let metrics = match &settings.api.metrics_listen {
+            Some(place) => Some(listen("api.metrics_listen", place).await?),
+            None => None,
+        };
+        Ok(Self { metrics, ..self })
     }
 
     /// Serves until `token` is cancelled. When one of the two ends with an error, so does the other.
@@ -93,8 +112,17 @@ impl Server {
             let coordinated = coordinator::run(Arc::clone(&self.shared), token.clone()).await;
             coordinated.map_err(|error| Fatal::server(error.to_string()))
         };
+        let showing = async {
+            let Some(listener) = self.metrics else {
+                return;
+            };
+            say_metrics(&listener);
+            if let Err(error) = metrics::serve(Arc::clone(&self.shared), listener, token.clone()).await {
+                tracing::error!(%error, "metrics are no longer shown");
+            }
+        };
         tracing::info!("listening on http://{address}");
-        let (served, coordinated) = tokio::join!(serving, coordinating);
+        let (served, coordinated, ()) = tokio::join!(serving, coordinating, showing);
         served?;
         coordinated?;
         Ok(())
@@ -119,4 +147,11 @@ pub(super) async fn listen(key: &str, place: &str) -> Result<TcpListener, Fatal>
             "nothing can listen on {place}: {error}; choose another address for {key}"
         ))
     })
+}
+
+/// Says where metrics are shown.
+pub(super) fn say_metrics(listener: &TcpListener) {
+    if let Ok(address) = listener.local_addr() {
+        tracing::info!("metrics on http://{address}/metrics");
+    }
 }

@@ -73,7 +73,9 @@ async fn serve(settings: &Settings) -> anyhow::Result<Ending> {
     config.bundle = Some(parts::bundle_ref(&bundle)?);
     // What was in the queue is gone with the process before this one.
     config.coordinator.volatile_queue = true;
-    let server = Server::new(config, buckets.clone(), Arc::clone(&queue))?;
+    let server = Server::new(config, buckets.clone(), Arc::clone(&queue))?
+        .with_metrics(settings)
+        .await?;
     // Its process is everybody's, and the queue's.
     let working = WorkerConfig {
         recycle_after: None,

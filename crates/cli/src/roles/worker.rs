@@ -9,7 +9,7 @@ use std::sync::Arc;
 use anyhow::Context;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::api::listen;
+use super::api::{listen, say_metrics};
 use super::{allocator, begin, parts, shutdown};
 use crate::exit::{Ending, Fatal};
 use crate::settings::{Settings, SettingsArgs};
@@ -93,9 +93,7 @@ pub(super) async fn pages(
         return Ok(None);
     };
     let listener = listen("worker.metrics_listen", place).await?;
-    if let Ok(address) = listener.local_addr() {
-        tracing::info!("metrics on http://{address}/metrics");
-    }
+    say_metrics(&listener);
     Ok(Some(AbortOnDropHandle::new(tokio::spawn(
         worker.pages().serve(listener),
     ))))

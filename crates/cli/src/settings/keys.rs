@@ -312,6 +312,12 @@ pub(super) const KEYS: &[Key] = &[
         "How long a webhook has to answer.",
     ),
     plain(
+        "api",
+        "metrics_listen",
+        Such("\"0.0.0.0:9464\""),
+        "Address and port of the API's own /metrics, open to whoever reaches it; absent: none.",
+    ),
+    plain(
         "worker",
         "name",
         Such("\"ground-3\""),

@@ -6,8 +6,10 @@
 
 mod client;
 mod collector;
+mod dashboards;
 mod ground;
 mod interrupted;
+mod observed;
 mod orders;
 mod scale_in;
 mod secrets;

@@ -1,11 +1,15 @@
 //! Every metric of the program, with its type, its unit, its labels and its help, and the page that shows them:
-//! [`worker`] has a worker's.
+//! [`worker`] has a worker's, [`api`] an API's.
 //!
 //! Names are contracts: dashboards and alert rules read them. All begin with `pitchfleet_`, units are base units in the
 //! name, counters end in `_total`. Every value of a label is a word of this program, so that no label grows with what
-//! people send, except what [`WorkerMetrics::set_provider`] and the version say, which is one at a time. Whatever can be
+//! people send, except what [`WorkerMetrics::set_provider`] and the version say, which is one at a time, and the routes of
+//! requests, of which there are as many as the API has. Whatever can be
 //! counted is there from the start as zero. `docs/decisions/metrics.md` says what is not here, and why.
 
+mod api;
+#[cfg(test)]
+mod conventions;
 mod labels;
 mod worker;
 
@@ -18,8 +22,11 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Metric, Registry, Unit};
 
+pub use self::api::{ApiMetrics, Backlog, Follower, QueueDepth};
 use self::labels::Word;
-pub use self::labels::{DeliveryResult, PhotoOutcome, PhotoQueue, Process};
+pub use self::labels::{
+    BatchEnd, DeadLetter, DeliveryResult, PhotoEnd, PhotoOutcome, PhotoQueue, Process, Submission, WebhookEnd,
+};
 pub use self::worker::{Held, WorkerMetrics};
 
 type Labels<const N: usize> = [(&'static str, &'static str); N];
