@@ -161,12 +161,9 @@ pub trait Store: Send + Sync {
     /// [`InvalidKey`](crate::StoreErrorKind::InvalidKey) for another `prefix`; when the store does not answer: some
     /// may then be gone and some not, and the same call continues.
     async fn delete_below(&self, prefix: &str) -> Result<(), StoreError> {
-        if prefix.is_empty() || !prefix_is_folder(prefix) {
-            return Err(StoreError::new(
-                StoreErrorKind::InvalidKey,
-                "delete below",
-                prefix,
-            ));
+        checked_folder("delete below", prefix)?;
+        if prefix.is_empty() {
+            return Err(StoreError::new(StoreErrorKind::InvalidKey, "delete below", ""));
         }
         let deletions = self
             .objects(prefix, None)
@@ -202,6 +199,18 @@ pub(crate) fn key_is_valid(key: &str) -> bool {
     key.len() <= LONGEST_KEY
         && !key.contains(['\0', '\\'])
         && key.split('/').all(|segment| !matches!(segment, "" | "." | ".."))
+}
+
+/// Refuses a prefix that is neither the root's nor that of a folder in it.
+///
+/// # Errors
+/// [`InvalidKey`](crate::StoreErrorKind::InvalidKey).
+pub(crate) fn checked_folder(operation: &'static str, prefix: &str) -> Result<(), StoreError> {
+    if prefix_is_folder(prefix) {
+        Ok(())
+    } else {
+        Err(StoreError::new(StoreErrorKind::InvalidKey, operation, prefix))
+    }
 }
 
 /// Whether this is the root or names a folder in it.

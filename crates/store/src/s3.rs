@@ -24,8 +24,8 @@ use tokio::time::timeout;
 
 use crate::error::{StoreError, StoreErrorKind};
 use crate::port::{
-    ByteStream, FolderPage, LARGEST_PAGE, Object, ObjectInfo, Page, PresignedPut, Store, key_is_valid,
-    prefix_is_folder,
+    ByteStream, FolderPage, LARGEST_PAGE, Object, ObjectInfo, Page, PresignedPut, Store, checked_folder,
+    key_is_valid,
 };
 
 /// Size of a part of a multipart upload. S3 wants at least 5 MiB and allows 10,000 parts.
@@ -390,13 +390,7 @@ impl Store for S3Store {
         after: Option<&str>,
         limit: usize,
     ) -> Result<FolderPage, StoreError> {
-        if !prefix_is_folder(prefix) {
-            return Err(StoreError::new(
-                StoreErrorKind::InvalidKey,
-                "list folders of",
-                prefix,
-            ));
-        }
+        checked_folder("list folders of", prefix)?;
         let limit = i32::try_from(limit.clamp(1, LARGEST_PAGE)).unwrap_or(i32::MAX);
         // `a/` sorts before what lies in it, so that starting after it would give it again; `0` follows `/`.
         let after = after.map(|after| format!("{}0", after.trim_end_matches('/')));

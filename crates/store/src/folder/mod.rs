@@ -18,8 +18,8 @@ use tokio_util::io::ReaderStream;
 
 use crate::error::{StoreError, StoreErrorKind};
 use crate::port::{
-    ByteStream, FolderPage, LARGEST_PAGE, Object, ObjectInfo, Page, PresignedPut, Store, key_is_valid,
-    prefix_is_folder,
+    ByteStream, FolderPage, LARGEST_PAGE, Object, ObjectInfo, Page, PresignedPut, Store, checked_folder,
+    key_is_valid,
 };
 use listing::Walk;
 
@@ -233,13 +233,7 @@ impl Store for FolderStore {
         after: Option<&str>,
         limit: usize,
     ) -> Result<FolderPage, StoreError> {
-        if !prefix_is_folder(prefix) {
-            return Err(StoreError::new(
-                StoreErrorKind::InvalidKey,
-                "list folders of",
-                prefix,
-            ));
-        }
+        checked_folder("list folders of", prefix)?;
         let (root, wanted, after) = (self.root.clone(), prefix.to_owned(), after.map(str::to_owned));
         let list = move || listing::folders(&root, &wanted, after.as_deref(), limit.clamp(1, LARGEST_PAGE));
         blocking(list)
