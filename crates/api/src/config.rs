@@ -28,7 +28,8 @@ pub struct ApiConfig {
     pub imports: Vec<ImportRule>,
     /// What a request and a batch may cost.
     pub limits: ApiLimits,
-    /// Seconds until a request that is not a transfer gets an answer, 504 at worst.
+    /// Seconds until a request that is not a transfer gets an answer, 504 at worst; and for its head to arrive, after
+    /// which the connection is closed.
     pub request_seconds: u32,
     /// Seconds that `POST /v1/analyze` waits for the result before it answers 202.
     pub analyze_seconds: u32,

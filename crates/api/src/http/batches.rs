@@ -197,8 +197,9 @@ pub(crate) fn bundle(shared: &Shared) -> Result<BundleRef, ApiError> {
     configured.or_else(|| shared.roster.bundle()).ok_or_else(|| {
         ApiError::new(
             Code::NoModelsKnown,
-            "No bundle is configured and no worker was heard of yet. Start a worker, or name the bundle in the \
-             configuration.",
+            "No worker has been heard of since this API started, and no bundle is configured. Workers say which \
+             models they have every few seconds: start one, and send the request again. Where workers start only when \
+             there is work, name the bundle in the API's settings (models.bundle, PITCHFLEET_BUNDLE).",
         )
         .after(std::time::Duration::from_secs(5))
     })

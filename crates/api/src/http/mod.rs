@@ -3,6 +3,7 @@
 mod analyze;
 mod app;
 mod batches;
+mod connections;
 mod cursor;
 mod events;
 mod export;

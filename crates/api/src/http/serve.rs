@@ -9,6 +9,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::app::{App, InFlight};
+use super::connections;
 use super::gate::Gate;
 use super::router;
 use super::tickets::Tickets;
@@ -67,8 +68,8 @@ impl Api {
             in_flight: InFlight::default(),
             shutdown: shutdown.clone(),
         });
-        let serving = axum::serve(listener, router::router(app))
-            .with_graceful_shutdown(shutdown.clone().cancelled_owned());
+        let head_time = shared.config.request_time();
+        let serving = connections::serve(listener, router::router(app), head_time, &shutdown);
         let drained = async {
             shutdown.cancelled().await;
             tokio::time::sleep(drain).await;
@@ -80,7 +81,7 @@ impl Api {
             std::future::pending::<()>().await;
         };
         tokio::select! {
-            served = serving.into_future() => served?,
+            () = serving => {}
             () = drained => tracing::warn!("requests were still in flight when the time to drain had passed"),
             () = listening => {}
         }
