@@ -7,6 +7,7 @@ mod follow;
 pub(crate) mod health;
 mod http;
 pub(crate) mod memory;
+mod refusal;
 pub(crate) mod results;
 mod server_sent;
 pub(crate) mod submit;
@@ -20,8 +21,8 @@ use std::str::FromStr;
 use ::fleet::api::BatchPage;
 use ::fleet::ids::BatchId;
 
-pub(crate) use self::http::Refusal;
 use self::http::{Client, Patience};
+pub(crate) use self::refusal::Refusal;
 use crate::exit::Fatal;
 
 /// Which fleet, and who asks.

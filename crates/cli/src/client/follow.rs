@@ -10,7 +10,8 @@ use fleet::batch::BatchState;
 use fleet::ids::BatchId;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::http::{Client, Patience, Refusal};
+use super::http::{Client, Patience};
+use super::refusal::Refusal;
 use super::server_sent::Messages;
 use crate::duration::clock;
 use crate::interrupt::Interrupt;

@@ -16,7 +16,8 @@ use sha2::{Digest, Sha256};
 
 use super::photos::Photo;
 use super::remembered::Remembered;
-use crate::client::http::{Client, Patience, PutError, Refusal};
+use crate::client::http::{Client, Patience, PutError};
+use crate::client::refusal::Refusal;
 use crate::exit::Fatal;
 use crate::interrupt::Interrupt;
 use crate::path_key::printable;
