@@ -5,6 +5,7 @@ mod bench;
 mod bundles;
 mod client;
 mod completions;
+mod doctor;
 mod duration;
 mod engine_args;
 mod exit;
@@ -52,6 +53,7 @@ enum Command {
     Worker(roles::worker::Args),
     Token(roles::token::Args),
     Config(settings::command::Args),
+    Doctor(doctor::Args),
     Models(models::Args),
     MemoryReport(memory_report::Args),
     Bench(bench::Args),
@@ -80,6 +82,7 @@ fn main() -> ExitCode {
         Command::Worker(args) => roles::worker::run(&args),
         Command::Token(args) => roles::token::run(&args),
         Command::Config(args) => settings::command::run(&args),
+        Command::Doctor(args) => doctor::run(&args),
         Command::Models(args) => models::run(&args),
         Command::MemoryReport(args) => memory_report::run(&args),
         Command::Bench(args) => bench::run(&args),

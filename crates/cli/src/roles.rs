@@ -5,7 +5,7 @@
 mod allocator;
 pub(crate) mod api;
 mod log;
-mod parts;
+pub(crate) mod parts;
 mod shutdown;
 pub(crate) mod token;
 pub(crate) mod up;

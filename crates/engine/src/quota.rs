@@ -43,8 +43,29 @@ pub fn allowance() -> Option<Allowance> {
 }
 
 /// Bytes that decoded photos may hold at the same time: half of what there is.
-pub(crate) fn memory_budget() -> u64 {
+pub fn memory_budget() -> u64 {
     memory_limit().map_or(LEAST_BUDGET, |limit| (limit / 2).max(LEAST_BUDGET))
+}
+
+/// What the cgroup that this process is in allows.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct CgroupLimits {
+    /// 1 or 2; `None` where there are no cgroups. On hybrid systems that of the memory controller.
+    pub version: Option<u8>,
+    /// CPU time per wall time, in cores; `None` without a quota.
+    pub cpu: Option<f64>,
+    /// Bytes of memory; `None` without a limit.
+    pub memory: Option<u64>,
+}
+
+/// Reads them.
+pub fn cgroup_limits() -> CgroupLimits {
+    let cgroup = Cgroup::of_this_process();
+    CgroupLimits {
+        version: cgroup.version(),
+        cpu: cgroup.cpu_quota(),
+        memory: cgroup.memory().map(|allowance| allowance.limit),
+    }
 }
 
 /// `MemTotal` of `/proc/meminfo`, less `MemAvailable`, in bytes.
@@ -76,6 +97,18 @@ impl Cgroup {
             root: PathBuf::from("/sys/fs/cgroup"),
             places,
         }
+    }
+
+    fn version(&self) -> Option<u8> {
+        let lists = self.places.lines().filter_map(|line| line.split(':').nth(1));
+        let lists: Vec<&str> = lists.collect();
+        if lists
+            .iter()
+            .any(|list| list.split(',').any(|name| name == "memory"))
+        {
+            return Some(1);
+        }
+        lists.contains(&"").then_some(2)
     }
 
     /// CPU time per wall time, in cores; the strictest of this group and those above it.
@@ -234,6 +267,7 @@ mod tests {
         );
         assert_eq!(cgroup.cpu_quota(), Some(1.5));
         assert_eq!(memory_limit(&cgroup), Some(512 << 20));
+        assert_eq!(cgroup.version(), Some(2));
     }
 
     #[test]
@@ -251,6 +285,7 @@ mod tests {
         );
         assert_eq!(cgroup.cpu_quota(), Some(0.5));
         assert_eq!(memory_limit(&cgroup), Some(220 << 20));
+        assert_eq!(cgroup.version(), Some(1));
     }
 
     #[test]

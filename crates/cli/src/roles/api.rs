@@ -1,10 +1,8 @@
 //! `pitchfleet api`: the HTTP side, and the coordinator behind it.
 
-use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 
 use ::api::{Api, ApiConfig, Shared, coordinator, metrics};
-use anyhow::Context;
 use queue::Queue;
 use store::Buckets;
 use tokio::net::TcpListener;
@@ -26,9 +24,8 @@ batch in its hands is taken up by another, or by itself when it is back.";
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
-    /// Address and port to listen on
-    #[arg(long, value_name = "ADDRESS")]
-    listen: Option<String>,
+    #[command(flatten)]
+    listen: parts::ListenArgs,
     #[command(flatten)]
     settings: SettingsArgs,
 }
@@ -36,15 +33,8 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> anyhow::Result<Ending> {
     let (loaded, _tracing) = begin(&args.settings, "pitchfleet-api")?;
     let mut settings = loaded.settings;
-    if let Some(listen) = &args.listen {
-        settings.api.listen.clone_from(listen);
-    }
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .context("no runtime can be started")?;
-    runtime.block_on(serve(&settings))
+    args.listen.apply(&mut settings);
+    parts::serving_runtime()?.block_on(serve(&settings))
 }
 
 async fn serve(settings: &Settings) -> anyhow::Result<Ending> {
@@ -56,7 +46,7 @@ async fn serve(settings: &Settings) -> anyhow::Result<Ending> {
     }
     let buckets = parts::buckets(settings, None).await?;
     let queue = parts::broker(settings, "api")?;
-    let listener = listen("api.listen", &settings.api.listen).await?;
+    let listener = parts::listen("api.listen", &settings.api.listen).await?;
     let server = Server::new(config, buckets, Arc::clone(&queue))?
         .with_metrics(settings)
         .await?;
@@ -93,7 +83,7 @@ impl Server {
     /// When nothing can listen there.
     pub(super) async fn with_metrics(self, settings: &Settings) -> Result<Self, Fatal> {
         let metrics = match &settings.api.metrics_listen {
-            Some(place) => Some(listen("api.metrics_listen", place).await?),
+            Some(place) => Some(parts::listen("api.metrics_listen", place).await?),
             None => None,
         };
         Ok(Self { metrics, ..self })
@@ -116,7 +106,7 @@ impl Server {
             let Some(listener) = self.metrics else {
                 return;
             };
-            say_metrics(&listener);
+            parts::say_metrics(&listener);
             if let Err(error) = metrics::serve(Arc::clone(&self.shared), listener, token.clone()).await {
                 tracing::error!(%error, "metrics are no longer shown");
             }
@@ -126,32 +116,5 @@ impl Server {
         served?;
         coordinated?;
         Ok(())
-    }
-}
-
-/// Begins to listen.
-///
-/// # Errors
-/// When `place`, the value of `key`, is no address, or is taken.
-pub(super) async fn listen(key: &str, place: &str) -> Result<TcpListener, Fatal> {
-    let addresses: Vec<SocketAddr> = place
-        .to_socket_addrs()
-        .map_err(|error| {
-            Fatal::set_up(format!(
-                "{key}: `{place}` is no address and port such as 127.0.0.1:8080: {error}"
-            ))
-        })?
-        .collect();
-    TcpListener::bind(addresses.as_slice()).await.map_err(|error| {
-        Fatal::set_up(format!(
-            "nothing can listen on {place}: {error}; choose another address for {key}"
-        ))
-    })
-}
-
-/// Says where metrics are shown.
-pub(super) fn say_metrics(listener: &TcpListener) {
-    if let Ok(address) = listener.local_addr() {
-        tracing::info!("metrics on http://{address}/metrics");
     }
 }

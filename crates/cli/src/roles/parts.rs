@@ -1,6 +1,7 @@
 //! Parts of the roles, made as the settings say.
 
 use std::env;
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -8,22 +9,91 @@ use ::api::config::{ApiConfig, ApiLimits, ImportRule};
 use ::api::http::tokens::Tokens;
 use ::api::webhook::SecretError;
 use ::worker::WorkerConfig;
+use anyhow::Context;
 use engine::bundle::Bundle;
 use engine::{CardConfig, Engine, EngineConfig};
 use fleet::manifest::BundleRef;
 use queue::rabbit::{AmqpUrl, RabbitConfig, RabbitQueue};
 use queue::{Queue, Topology};
 use store::{Buckets, FolderStore, PrefixedStore, S3Config, S3Store};
+use tokio::net::TcpListener;
+use tokio::runtime::{Builder, Runtime};
 
 use crate::bundles;
 use crate::exit::Fatal;
 use crate::settings::{Secret, Settings, Source, Span};
+
+/// Where the HTTP side listens.
+#[derive(clap::Args)]
+pub(super) struct ListenArgs {
+    /// Address and port to listen on
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Option<String>,
+}
+
+impl ListenArgs {
+    /// The flag wins over file and variables.
+    pub(super) fn apply(&self, settings: &mut Settings) {
+        if let Some(listen) = &self.listen {
+            settings.api.listen.clone_from(listen);
+        }
+    }
+}
+
+/// The runtime of the roles that serve HTTP.
+///
+/// # Errors
+/// When the system gives no threads.
+pub(super) fn serving_runtime() -> anyhow::Result<Runtime> {
+    Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .context("no runtime can be started")
+}
+
+/// Begins to listen.
+///
+/// # Errors
+/// When `place`, the value of `key`, is no address, or is taken.
+pub(super) async fn listen(key: &str, place: &str) -> Result<TcpListener, Fatal> {
+    let addresses: Vec<SocketAddr> = place
+        .to_socket_addrs()
+        .map_err(|error| {
+            Fatal::set_up(format!(
+                "{key}: `{place}` is no address and port such as 127.0.0.1:8080: {error}"
+            ))
+        })?
+        .collect();
+    TcpListener::bind(addresses.as_slice()).await.map_err(|error| {
+        Fatal::set_up(format!(
+            "nothing can listen on {place}: {error}; choose another address for {key}"
+        ))
+    })
+}
+
+/// Says where metrics are shown.
+pub(super) fn say_metrics(listener: &TcpListener) {
+    if let Ok(address) = listener.local_addr() {
+        tracing::info!("metrics on http://{address}/metrics");
+    }
+}
 
 /// RabbitMQ; connects in the background, for as long as that takes. `role` is what its overview calls this process.
 ///
 /// # Errors
 /// When the settings name no broker, or none that could ever be reached. Needs a runtime.
 pub(super) fn broker(settings: &Settings, role: &str) -> Result<Arc<dyn Queue>, Fatal> {
+    let config = broker_config(settings, role)?;
+    let queue = RabbitQueue::start(config).map_err(|error| Fatal::set_up(format!("broker.url: {error}")))?;
+    Ok(Arc::new(queue))
+}
+
+/// How RabbitMQ is reached.
+///
+/// # Errors
+/// As [`broker`].
+pub(crate) fn broker_config(settings: &Settings, role: &str) -> Result<RabbitConfig, Fatal> {
     let broker = &settings.broker;
     let Some(url) = &broker.url else {
         return Err(Fatal::set_up(
@@ -31,8 +101,8 @@ pub(super) fn broker(settings: &Settings, role: &str) -> Result<Arc<dyn Queue>, 
              needs none",
         ));
     };
-    let unusable = |error: &dyn std::fmt::Display| Fatal::set_up(format!("broker.url: {error}"));
-    let mut url: AmqpUrl = url.reveal().parse().map_err(|error| unusable(&error))?;
+    let parsed = url.reveal().parse();
+    let mut url: AmqpUrl = parsed.map_err(|error| Fatal::set_up(format!("broker.url: {error}")))?;
     if let (Some(user), Some(password)) = (&broker.user, &broker.password) {
         url = url.with_credentials(user, password.reveal());
     }
@@ -48,8 +118,7 @@ pub(super) fn broker(settings: &Settings, role: &str) -> Result<Arc<dyn Queue>, 
             ))
         })?);
     }
-    let queue = RabbitQueue::start(config).map_err(|error| unusable(&error))?;
-    Ok(Arc::new(queue))
+    Ok(config)
 }
 
 /// Names and delays of queues.
@@ -64,7 +133,7 @@ pub(super) fn topology(settings: &Settings) -> Result<Topology, Fatal> {
 ///
 /// # Errors
 /// When the settings name no store, and there is no folder to fall back on.
-pub(super) async fn buckets(settings: &Settings, fallback: Option<&Path>) -> Result<Buckets, Fatal> {
+pub(crate) async fn buckets(settings: &Settings, fallback: Option<&Path>) -> Result<Buckets, Fatal> {
     let store = &settings.store;
     let home: Arc<dyn store::Store> = match (&store.bucket, store.folder.as_deref().or(fallback)) {
         (Some(bucket), _) => Arc::new(s3(settings, &Source::of_bucket(bucket)).await),
@@ -130,7 +199,7 @@ async fn s3(settings: &Settings, source: &Source) -> S3Store {
 ///
 /// # Errors
 /// When there is none.
-pub(super) fn bundle_folder(settings: &Settings) -> Result<PathBuf, Fatal> {
+pub(crate) fn bundle_folder(settings: &Settings) -> Result<PathBuf, Fatal> {
     bundles::find(settings.models.bundle.as_deref())
 }
 
@@ -139,6 +208,11 @@ pub(super) fn bundle_folder(settings: &Settings) -> Result<PathBuf, Fatal> {
 /// # Errors
 /// When models or library are missing or do not fit.
 pub(super) fn engine(settings: &Settings, bundle: &Path) -> Result<Engine, Fatal> {
+    Ok(Engine::new(engine_config(settings, bundle))?)
+}
+
+/// How an engine with the models in `bundle` is to run.
+pub(crate) fn engine_config(settings: &Settings, bundle: &Path) -> EngineConfig {
     let mut config = EngineConfig::new(bundle);
     config
         .runtime_library
@@ -153,7 +227,7 @@ pub(super) fn engine(settings: &Settings, bundle: &Path) -> Result<Engine, Fatal
         linger: settings.worker.batch_linger.0,
     };
     config.photo_deadline = settings.worker.photo_deadline.0;
-    Ok(Engine::new(config)?)
+    config
 }
 
 /// The models of new batches.
@@ -169,7 +243,7 @@ pub(super) fn bundle_ref(folder: &Path) -> Result<BundleRef, Fatal> {
 }
 
 /// A worker as the settings want it.
-pub(super) fn worker_config(settings: &Settings) -> WorkerConfig {
+pub(crate) fn worker_config(settings: &Settings) -> WorkerConfig {
     let worker = &settings.worker;
     let mut config = WorkerConfig {
         preload: worker.preload,
@@ -196,7 +270,7 @@ pub(super) fn worker_config(settings: &Settings) -> WorkerConfig {
 ///
 /// # Errors
 /// When the token file cannot be used.
-pub(super) fn api_config(settings: &Settings) -> Result<ApiConfig, Fatal> {
+pub(crate) fn api_config(settings: &Settings) -> Result<ApiConfig, Fatal> {
     let api = &settings.api;
     let defaults = ApiConfig::default();
     let mut config = ApiConfig {
@@ -259,7 +333,7 @@ fn seconds(span: Span) -> u32 {
 }
 
 /// `$XDG_DATA_HOME/pitchfleet/store`, `~/.local/share/…`; without a home the current folder's `pitchfleet-store`.
-pub(super) fn default_folder() -> PathBuf {
+pub(crate) fn default_folder() -> PathBuf {
     let absolute = |name: &str| {
         env::var_os(name)
             .map(PathBuf::from)

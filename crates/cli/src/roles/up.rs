@@ -9,7 +9,7 @@ use anyhow::Context;
 use queue::Queue;
 use queue::memory::MemoryQueue;
 
-use super::api::{Server, listen};
+use super::api::Server;
 use super::worker::pages;
 use super::{allocator, begin, parts, shutdown};
 use crate::exit::{Ending, Fatal};
@@ -31,9 +31,8 @@ pub(crate) struct Args {
     /// ~/.local/share/pitchfleet/store]
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
-    /// Address and port to listen on
-    #[arg(long, value_name = "ADDRESS")]
-    listen: Option<String>,
+    #[command(flatten)]
+    listen: parts::ListenArgs,
     #[command(flatten)]
     settings: SettingsArgs,
 }
@@ -41,19 +40,12 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> anyhow::Result<Ending> {
     let (loaded, _tracing) = begin(&args.settings, "pitchfleet-up")?;
     let mut settings = loaded.settings;
-    if let Some(listen) = &args.listen {
-        settings.api.listen.clone_from(listen);
-    }
+    args.listen.apply(&mut settings);
     if let Some(folder) = &args.data {
         settings.store.bucket = None;
         settings.store.folder = Some(folder.clone());
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .context("no runtime can be started")?;
-    runtime.block_on(serve(&settings))
+    parts::serving_runtime()?.block_on(serve(&settings))
 }
 
 async fn serve(settings: &Settings) -> anyhow::Result<Ending> {
@@ -82,7 +74,7 @@ async fn serve(settings: &Settings) -> anyhow::Result<Ending> {
         ..parts::worker_config(settings)
     };
     let worker = ::worker::Worker::new(working, Arc::clone(&queue), buckets, engine);
-    let listener = listen("api.listen", &settings.api.listen).await?;
+    let listener = parts::listen("api.listen", &settings.api.listen).await?;
     let _pages = pages(settings, &worker).await?;
     let token = shutdown::on_signal()?;
 

@@ -9,7 +9,6 @@ use std::sync::Arc;
 use anyhow::Context;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::api::{listen, say_metrics};
 use super::{allocator, begin, parts, shutdown};
 use crate::exit::{Ending, Fatal};
 use crate::settings::{Settings, SettingsArgs};
@@ -92,8 +91,8 @@ pub(super) async fn pages(
     let Some(place) = &settings.worker.metrics_listen else {
         return Ok(None);
     };
-    let listener = listen("worker.metrics_listen", place).await?;
-    say_metrics(&listener);
+    let listener = parts::listen("worker.metrics_listen", place).await?;
+    parts::say_metrics(&listener);
     Ok(Some(AbortOnDropHandle::new(tokio::spawn(
         worker.pages().serve(listener),
     ))))

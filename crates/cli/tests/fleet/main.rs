@@ -7,6 +7,7 @@
 mod client;
 mod collector;
 mod dashboards;
+mod doctor;
 mod ground;
 mod interrupted;
 mod observed;

@@ -7,6 +7,7 @@
 
 mod config;
 mod consumer;
+mod inspection;
 mod publisher;
 mod session;
 mod subscription;
@@ -25,6 +26,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::config::{AmqpUrl, RabbitConfig};
 use self::consumer::Abandoned;
+pub use self::inspection::{Inspection, inspect};
 use self::session::{Link, Session};
 use crate::message::Message;
 use crate::port::{

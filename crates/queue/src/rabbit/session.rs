@@ -18,7 +18,7 @@ use crate::port::QueueError;
 use crate::topology::{Argument, QueueSpec, Topology};
 
 /// How long to wait for a goodbye.
-const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+pub(super) const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 /// Idle publishing channels that are kept.
 const PUBLISHERS: usize = 16;
 /// How long an answer about queues may take before the connection counts as dead.
@@ -145,7 +145,7 @@ impl Session {
     }
 }
 
-async fn connect(config: &RabbitConfig, purpose: &str) -> Result<Connection, QueueError> {
+pub(super) async fn connect(config: &RabbitConfig, purpose: &str) -> Result<Connection, QueueError> {
     let properties =
         ConnectionProperties::default().with_connection_name(format!("{} {purpose}", config.name).into());
     let tls = OwnedTLSConfig {
@@ -174,7 +174,7 @@ fn is_refusal(kind: &AMQPErrorKind) -> bool {
     )
 }
 
-fn slow(config: &RabbitConfig) -> QueueError {
+pub(super) fn slow(config: &RabbitConfig) -> QueueError {
     QueueError::Unreachable(format!(
         "{}: no answer in {:?}",
         config.url, config.connect_timeout
@@ -237,7 +237,7 @@ async fn declare(connection: &Connection, topology: &Topology) -> Result<(), Que
     channel.close(200, "declared".into()).await.map_err(lost)
 }
 
-fn arguments(queue: &QueueSpec) -> FieldTable {
+pub(super) fn arguments(queue: &QueueSpec) -> FieldTable {
     let mut table = FieldTable::default();
     for (name, value) in &queue.arguments {
         let value = match value {
@@ -249,7 +249,7 @@ fn arguments(queue: &QueueSpec) -> FieldTable {
     table
 }
 
-fn conflict(name: &str, error: lapin::Error) -> QueueError {
+pub(super) fn conflict(name: &str, error: lapin::Error) -> QueueError {
     match error.kind() {
         ErrorKind::ProtocolError(answer)
             if *answer.kind() == AMQPErrorKind::Soft(AMQPSoftError::PRECONDITIONFAILED) =>
