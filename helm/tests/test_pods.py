@@ -85,6 +85,11 @@ class Pod:
         with (self.folder / "log").open("w") as log:
             self.process = subprocess.Popen(program, env=environment, cwd=self.folder, stdout=log, stderr=log)
 
+    def run(self, program: list[str], more: dict[str, str]) -> subprocess.CompletedProcess[str]:
+        """As `kubectl exec` does."""
+        environment = {"PATH": os.environ["PATH"], **more, **self.environment()}
+        return subprocess.run(program, env=environment, cwd=self.folder, capture_output=True, text=True, check=False)
+
     def log(self) -> str:
         return (self.folder / "log").read_text()
 
@@ -275,6 +280,14 @@ class Fleet(unittest.TestCase):
         test = self.pod("Pod", "-samples", moved)
         test.start([PROGRAM, *test.arguments()], {})
         self.assertEqual(test.process.wait(test.spec["activeDeadlineSeconds"]), 0, f"{test.log()}\n{worker.log()}")
+
+        cooldown = self.one("ScaledObject", "-cpu")["spec"]["cooldownPeriod"]
+        for pod, role in ((api, "api"), (worker, "worker")):
+            grace = pod.spec["terminationGracePeriodSeconds"]
+            times = ["--keda-cooldown", f"{cooldown}s", "--stop-timeout", f"{grace}s"]
+            findings = pod.run([PROGRAM, "doctor", "--role", role, *times], image)
+            self.assertEqual(findings.returncode, 0, findings.stdout + findings.stderr)
+            self.assertIn("they nest", findings.stdout)
 
         # The plugin counts some seconds late.
         wait_until(lambda: set(self.backlog(management).values()) == {0}, "an empty backlog", worker)
