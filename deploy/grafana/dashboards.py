@@ -96,11 +96,20 @@ def timeline(title, about, query, states, size):
 
 
 def on_the_right(legend, unit):
-    properties = [("unit", unit), ("custom.axisPlacement", "right"), ("custom.fillOpacity", 0), ("custom.lineWidth", 2)]
+    properties = [
+        ("unit", unit), ("custom.axisPlacement", "right"), ("custom.fillOpacity", 0), ("custom.lineWidth", 2),
+        ("custom.stacking", {"mode": "none"}),
+    ]
     return {
         "matcher": {"id": "byRegexp", "options": legend},
         "properties": [{"id": name, "value": value} for name, value in properties],
     }
+
+
+def table(title, about, query, hidden, **more):
+    entry = panel("table", title, about, "short", [target(query, format="table", instant=True)], **more)
+    hide = {"excludeByName": {column: True for column in hidden}}
+    return entry | {"transformations": [{"id": "organize", "options": hide}]}
 
 
 def row(title):
@@ -123,9 +132,9 @@ def event(name, color, query, title):
 
 
 EVENTS = [
-    event("Loads", ORANGE, f'increase(pitchfleet_model_loads_total{{{WORKER}, outcome="ok"}}[$__rate_interval]) > 0',
+    event("Loads", ORANGE, f'increase(pitchfleet_model_loads_total{{{WORKER}, outcome="ok"}}[1m]) > 0',
           "models loaded"),
-    event("Unloads", BLUE, f"increase(pitchfleet_model_unloads_total{{{WORKER}}}[$__rate_interval]) > 0",
+    event("Unloads", BLUE, f"increase(pitchfleet_model_unloads_total{{{WORKER}}}[1m]) > 0",
           "models unloaded: {{reason}}"),
 ]
 
@@ -263,8 +272,8 @@ FLEET = [
           steps=True, size=(8, 7)),
     lines("Consumers", "Workers that take from each queue, as the broker counts them.", "short",
           [("max by (queue) (pitchfleet_queue_consumers)", "{{queue}}")], steps=True, size=(8, 7)),
-    panel("table", "Versions", "What runs, by version: during a rollout there are two.", "short",
-          [target("count by (version) (pitchfleet_build_info)", "{{version}}", format="table", instant=True)], size=(8, 6)),
+    table("Versions", "What runs, by version: during a rollout there are two.",
+          "count by (version) (pitchfleet_build_info)", ["Time"], size=(8, 6)),
     lines("Memory of the API", "Resident memory of the processes with API and coordinator.", "bytes",
           [('pitchfleet_rss_bytes{process="api"}', "{{instance}}")], size=(16, 6)),
 ]
@@ -334,10 +343,10 @@ MEMORY = [
           [(f"pitchfleet_rss_peak_bytes{{{WORKER}}}", "{{process}}: {{instance}}")], steps=True, size=(8, 8)),
 
     row("Engines and devices"),
-    panel("table", "Execution providers", "What each worker's models were to run on and what they run on, as of its last load. "
-          "They differ when a card is not used.", "short",
-          [target(f'max by (instance, requested, actual) (pitchfleet_execution_provider_info{{{WORKER}, actual=~"$device"}})',
-                  format="table", instant=True)]),
+    table("Execution providers", "What each worker's models were to run on and what they run on, as of its last load. "
+          "They differ when a card is not used.",
+          f'max by (instance, requested, actual) (pitchfleet_execution_provider_info{{{WORKER}, actual=~"$device"}})',
+          ["Time", "Value"]),
     lines("Engines' trouble", "Engine processes that ended and that nobody had asked to, each for a photo that is then tried "
           "once more alone; batches that were run in halves because a card's memory did not suffice.", "short",
           [(f"increase(pitchfleet_inference_child_restarts_total{{{WORKER}}}[$__rate_interval])", "died: {{instance}}"),

@@ -76,7 +76,7 @@ impl Prometheus {
             .collect();
         // JSON is YAML.
         let config = json!({
-            "global": {"scrape_interval": "500ms", "scrape_timeout": "500ms", "evaluation_interval": "500ms"},
+            "global": {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"},
             "rule_files": [deploy().join("prometheus/rules.yml").canonicalize().unwrap()],
             "scrape_configs": jobs,
         });
@@ -150,7 +150,7 @@ impl Prometheus {
 /// As Grafana fills it in, with everything chosen.
 fn filled_in(query: &str) -> String {
     let filled = query
-        .replace("$__rate_interval", "5s")
+        .replace("$__rate_interval", "10s")
         .replace("$__range", "5m")
         .replace("$worker", ".*")
         .replace("$queue", ".*")
