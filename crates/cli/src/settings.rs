@@ -325,8 +325,47 @@ pub(crate) struct Trace {
 }
 
 impl Settings {
+    /// Every secret that is set, with the key that sets it.
+    pub(crate) fn secrets(&self) -> Vec<(String, &Secret)> {
+        let single = [
+            ("broker.url", &self.broker.url),
+            ("broker.password", &self.broker.password),
+            ("store.access_key", &self.store.access_key),
+            ("store.secret_key", &self.store.secret_key),
+        ];
+        let mut secrets: Vec<(String, &Secret)> = Vec::new();
+        for (key, secret) in single {
+            secrets.extend(secret.as_ref().map(|secret| (key.to_owned(), secret)));
+        }
+        for source in &self.sources {
+            for (name, secret) in [
+                ("access_key", &source.access_key),
+                ("secret_key", &source.secret_key),
+            ] {
+                let key = format!("{name} of the [[sources]] {}", source.bucket);
+                secrets.extend(secret.as_ref().map(|secret| (key, secret)));
+            }
+        }
+        for webhook in &self.webhooks {
+            let key = format!("secrets of the [[webhooks]] {}", webhook.host);
+            secrets.extend(webhook.secrets.iter().map(|secret| (key.clone(), secret)));
+        }
+        secrets
+    }
+
     /// What no single key says.
     fn check(&self) -> Result<(), Fatal> {
+        // A variable that a script left empty, a secret's file that nobody wrote: never what somebody meant.
+        let secrets = self.secrets();
+        if let Some((key, _)) = secrets
+            .iter()
+            .find(|(_, secret)| secret.reveal().trim().is_empty())
+        {
+            return Err(Fatal::set_up(format!(
+                "{key} is empty: give it its value (in the file, the variable, or the file that the variable with _FILE \
+                 names), or leave it out altogether"
+            )));
+        }
         let Store {
             folder,
             bucket,

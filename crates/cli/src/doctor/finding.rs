@@ -100,37 +100,15 @@ pub(super) struct Redaction {
 impl Redaction {
     /// For every secret in `settings`.
     pub(super) fn of(settings: &Settings) -> Self {
-        let Settings {
-            broker,
-            store,
-            sources,
-            webhooks,
-            ..
-        } = settings;
         let mut secrets = Vec::new();
-        let url = broker.url.as_ref().map(|url| url.reveal());
-        secrets.extend(url.and_then(password_in).map(str::to_owned));
-        secrets.extend(
-            url.and_then(password_in)
-                .map(|password| percent_decode_str(password).decode_utf8_lossy().into_owned()),
-        );
-        let of_sources = sources
-            .iter()
-            .flat_map(|source| [&source.access_key, &source.secret_key]);
-        let single = [
-            &broker.url,
-            &broker.password,
-            &store.access_key,
-            &store.secret_key,
-        ];
-        let of_webhooks = webhooks.iter().flat_map(|webhook| &webhook.secrets);
-        let all = single
-            .into_iter()
-            .chain(of_sources)
-            .flatten()
-            .chain(of_webhooks)
-            .map(|secret| secret.reveal().to_owned());
-        secrets.extend(all);
+        for (_, secret) in settings.secrets() {
+            let secret = secret.reveal();
+            secrets.push(secret.to_owned());
+            if let Some(password) = password_in(secret) {
+                secrets.push(password.to_owned());
+                secrets.push(percent_decode_str(password).decode_utf8_lossy().into_owned());
+            }
+        }
         secrets.retain(|secret| !secret.is_empty());
         // A secret that begins another would leave the rest of that.
         secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));

@@ -13,7 +13,11 @@ const GOODBYE: Duration = Duration::from_secs(5);
 /// `cooldown`: KEDA's; `stop`: from SIGTERM to SIGKILL.
 pub(super) fn check(settings: &Settings, cooldown: Option<Duration>, stop: Option<Duration>) -> Vec<Finding> {
     let mut troubles: Vec<Finding> = Vec::new();
-    troubles.extend(unloading(settings.worker.unload_grace, cooldown));
+    troubles.extend(unloading(
+        settings.worker.batch_linger.0,
+        settings.worker.unload_grace,
+        cooldown,
+    ));
     troubles.extend(stop.into_iter().flat_map(|stop| stopping(settings, stop)));
     let (stall, transfer) = (
         settings.store.stall_timeout.0,
@@ -34,12 +38,12 @@ pub(super) fn check(settings: &Settings, cooldown: Option<Duration>, stop: Optio
         );
     }
     if troubles.is_empty() {
-        let mut chain = vec![format!(
-            "unload grace {}",
-            grace_text(settings.worker.unload_grace)
-        )];
+        let worker = &settings.worker;
+        let mut chain = vec![
+            format!("batch linger {}", worker.batch_linger),
+            format!("unload grace {}", grace_text(worker.unload_grace)),
+        ];
         chain.extend(cooldown.map(|cooldown| format!("KEDA cooldown {}", Span(cooldown))));
-        // Batches are made of what is there: nothing lingers for more.
         let found = match stop {
             Some(stop) => format!("{}; drains end before {}", chain.join(" < "), Span(stop)),
             None => chain.join(" < "),
@@ -56,7 +60,7 @@ fn grace_text(grace: Grace) -> String {
     }
 }
 
-fn unloading(grace: Grace, cooldown: Option<Duration>) -> Option<Finding> {
+fn unloading(linger: Duration, grace: Grace, cooldown: Option<Duration>) -> Option<Finding> {
     let Grace::After(Span(grace)) = grace else {
         return cooldown.map(|cooldown| {
             Finding::warn(
@@ -76,6 +80,19 @@ fn unloading(grace: Grace, cooldown: Option<Duration>) -> Option<Finding> {
                 "worker.unload_grace is 0s: every pause between two photos loads the models again",
             )
             .with("set it above the pauses of your photographers, such as 30s, unless memory matters more"),
+        );
+    }
+    if grace <= linger {
+        return Some(
+            Finding::fail(
+                WHAT,
+                format!(
+                    "worker.unload_grace ({}) is not above worker.batch_linger ({})",
+                    Span(grace),
+                    Span(linger)
+                ),
+            )
+            .with("photos wait milliseconds for others to share a card with, models seconds for more photos: 2ms and 30s"),
         );
     }
     let cooldown = cooldown?;
@@ -157,6 +174,9 @@ mod tests {
         assert_eq!(worst(&settings, seconds(300), None), Level::Warn);
         settings.worker.unload_grace = Grace::After(Span::from_secs(0));
         assert_eq!(worst(&settings, None, None), Level::Warn);
+        settings.worker.unload_grace = Grace::After(Span::from_secs(1));
+        settings.worker.batch_linger = Span::from_secs(1);
+        assert_eq!(worst(&settings, None, None), Level::Fail);
     }
 
     #[test]

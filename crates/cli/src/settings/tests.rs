@@ -1,7 +1,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use super::keys::{KEYS, Value, example};
+use super::keys::{KEYS, Key, Kind, Value, example};
 use super::*;
 
 fn read(text: &str, variables: &[(&str, &str)]) -> Result<Settings, String> {
@@ -112,6 +112,132 @@ fn variables_win_over_the_file_and_text_stays_text() {
     assert_eq!(settings.store.bucket.as_deref(), Some("a"));
     assert_eq!(settings.sources[0].bucket, "photos");
     assert_eq!(settings.webhooks[0].host, "a.example");
+}
+
+/// What a variable says to set a key as the example does.
+fn as_variable(key: &Key) -> String {
+    key.value.text().trim_matches('"').to_owned()
+}
+
+fn borrowed(variables: &[(String, String)]) -> Vec<(&str, &str)> {
+    variables
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.as_str()))
+        .collect()
+}
+
+#[test]
+fn every_key_can_be_set_by_its_variable() {
+    for key in KEYS {
+        let path = key.path();
+        // Of two that belong together, neither is set alone.
+        let partner = match path.as_str() {
+            "broker.user" => "broker.password",
+            "broker.password" => "broker.user",
+            "store.access_key" => "store.secret_key",
+            "store.secret_key" => "store.access_key",
+            _ => "",
+        };
+        let (mut variables, mut file) = (Vec::new(), format!("[{}]\n", key.section));
+        for key in KEYS
+            .iter()
+            .filter(|other| [&path, partner].contains(&other.path().as_str()))
+        {
+            variables.push((key.variable(), as_variable(key)));
+            file.push_str(&format!("{} = {}\n", key.name, key.value.text()));
+        }
+        let by_variable = read("", &borrowed(&variables)).unwrap();
+        assert_eq!(by_variable, read(&file, &[]).unwrap(), "{path}");
+        if matches!(key.value, Value::Such(_)) {
+            assert_ne!(by_variable, Settings::default(), "{path}");
+        }
+    }
+}
+
+#[test]
+fn every_secret_can_lie_in_a_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut variables = vec![("PITCHFLEET_BROKER_USER".to_owned(), "u".to_owned())];
+    let mut add = |variable: &str, text: &str| {
+        let path = dir.path().join(variable);
+        std::fs::write(&path, text).unwrap();
+        variables.push((format!("{variable}_FILE"), path.to_str().unwrap().to_owned()));
+    };
+    for key in KEYS.iter().filter(|key| key.kind == Kind::Secret) {
+        add(&key.variable(), &format!("{}\n", as_variable(key)));
+    }
+    add(
+        "PITCHFLEET_SOURCES",
+        "[{ bucket = \"b\", access_key = \"x\", secret_key = \"y\" }]",
+    );
+    add("PITCHFLEET_WEBHOOKS", "[{ host = \"h\", secrets = [\"z\"] }]");
+    let settings = read("", &borrowed(&variables)).unwrap();
+    let secrets = settings.secrets();
+    let revealed: Vec<_> = secrets.iter().map(|(_, secret)| secret.reveal()).collect();
+    assert_eq!(
+        revealed,
+        [
+            "amqp://pitchfleet:secret@rabbitmq:5672/%2f",
+            "secret",
+            "GK31c2f218a2e44f485b94239e",
+            "secret",
+            "x",
+            "y",
+            "z"
+        ]
+    );
+}
+
+#[test]
+fn what_is_secret_in_the_types_is_secret_in_the_list_of_keys() {
+    let text = uncommented(false).replace("folder = ", "# folder = ");
+    let settings = read(&text, &[]).unwrap();
+    let listed: Vec<_> = KEYS
+        .iter()
+        .filter(|key| key.kind == Kind::Secret)
+        .map(Key::path)
+        .collect();
+    let set: Vec<_> = settings.secrets().into_iter().map(|(key, _)| key).collect();
+    assert_eq!(set, listed);
+    let shown = toml::to_string(&settings).unwrap();
+    assert_eq!(shown.matches("\"***\"").count(), listed.len(), "{shown}");
+}
+
+#[test]
+fn an_empty_secret_is_refused_with_the_remedy() {
+    let dir = tempfile::tempdir().unwrap();
+    let empty = dir.path().join("empty");
+    std::fs::write(&empty, "\n").unwrap();
+    let empty = empty.to_str().unwrap();
+    for (text, variables, expected) in [
+        ("[broker]\nurl = \"\"", &[][..], "broker.url is empty"),
+        (
+            "[broker]\nuser = \"u\"",
+            &[("PITCHFLEET_BROKER_PASSWORD", "")],
+            "broker.password is empty",
+        ),
+        (
+            "[store]\naccess_key = \"a\"",
+            &[("PITCHFLEET_STORE_SECRET_KEY_FILE", empty)],
+            "store.secret_key is empty",
+        ),
+        (
+            "[[sources]]\nbucket = \"b\"\naccess_key = \" \"\nsecret_key = \"s\"",
+            &[],
+            "access_key of the [[sources]] b is empty",
+        ),
+        (
+            "[[webhooks]]\nhost = \"h\"\nsecrets = [\"\"]",
+            &[],
+            "secrets of the [[webhooks]] h is empty",
+        ),
+    ] {
+        let error = read(text, variables).unwrap_err();
+        assert!(
+            error.contains(expected) && error.contains("leave it out"),
+            "{error}"
+        );
+    }
 }
 
 #[test]
