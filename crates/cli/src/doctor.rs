@@ -124,13 +124,14 @@ fn examine(args: &Args, loaded: &Loaded) -> anyhow::Result<Vec<Finding>> {
         .enable_all()
         .build()
         .context("no runtime can be started")?;
+    let parts = Parts::of(args.role, &loaded.settings);
     let mut findings = settings(loaded);
     findings.extend(timers::check(
         &loaded.settings,
+        parts,
         args.keda_cooldown.map(|span| span.0),
         args.stop_timeout.map(|span| span.0),
     ));
-    let parts = Parts::of(args.role, &loaded.settings);
     findings.extend(runtime.block_on(ask_around(&loaded.settings, parts, args.limit.0)));
     // A check that did not end in time may still be in a call that blocks.
     runtime.shutdown_background();

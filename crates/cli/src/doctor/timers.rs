@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::Parts;
 use super::finding::Finding;
 use crate::settings::{Grace, Settings, Span};
 
@@ -11,14 +12,21 @@ const WHAT: &str = "timers";
 const GOODBYE: Duration = Duration::from_secs(5);
 
 /// `cooldown`: KEDA's; `stop`: from SIGTERM to SIGKILL.
-pub(super) fn check(settings: &Settings, cooldown: Option<Duration>, stop: Option<Duration>) -> Vec<Finding> {
+pub(super) fn check(
+    settings: &Settings,
+    parts: Parts,
+    cooldown: Option<Duration>,
+    stop: Option<Duration>,
+) -> Vec<Finding> {
     let mut troubles: Vec<Finding> = Vec::new();
-    troubles.extend(unloading(
-        settings.worker.batch_linger.0,
-        settings.worker.unload_grace,
-        cooldown,
-    ));
-    troubles.extend(stop.into_iter().flat_map(|stop| stopping(settings, stop)));
+    if parts.worker {
+        troubles.extend(unloading(
+            settings.worker.batch_linger.0,
+            settings.worker.unload_grace,
+            cooldown,
+        ));
+    }
+    troubles.extend(stop.into_iter().flat_map(|stop| stopping(settings, parts, stop)));
     let (stall, transfer) = (
         settings.store.stall_timeout.0,
         settings.worker.transfer_deadline.0,
@@ -112,14 +120,14 @@ fn unloading(linger: Duration, grace: Grace, cooldown: Option<Duration>) -> Opti
     })
 }
 
-fn stopping(settings: &Settings, stop: Duration) -> Vec<Finding> {
+fn stopping(settings: &Settings, parts: Parts, stop: Duration) -> Vec<Finding> {
     let drains = [
-        ("worker.drain_time", settings.worker.drain_time.0),
-        ("api.drain_time", settings.api.drain_time.0),
+        (parts.worker, "worker.drain_time", settings.worker.drain_time.0),
+        (parts.api, "api.drain_time", settings.api.drain_time.0),
     ];
-    let too_long = drains
-        .into_iter()
-        .filter(|(_, drain)| drain.saturating_add(GOODBYE) > stop);
+    let drains = drains.into_iter().filter(|(is_there, ..)| *is_there);
+    let drains = drains.map(|(_, name, drain)| (name, drain));
+    let too_long = drains.filter(|(_, drain)| drain.saturating_add(GOODBYE) > stop);
     let finding = |(name, drain): (&str, Duration)| {
         Finding::fail(
             WHAT,
@@ -146,8 +154,14 @@ mod tests {
         Some(Duration::from_secs(seconds))
     }
 
+    const BOTH: Parts = Parts {
+        broker: true,
+        api: true,
+        worker: true,
+    };
+
     fn worst(settings: &Settings, cooldown: Option<Duration>, stop: Option<Duration>) -> Level {
-        let findings = check(settings, cooldown, stop);
+        let findings = check(settings, BOTH, cooldown, stop);
         assert!(
             findings
                 .iter()
@@ -185,7 +199,19 @@ mod tests {
         // The API's 25 s and 5 s for the end.
         assert_eq!(worst(&settings, None, seconds(30)), Level::Ok);
         assert_eq!(worst(&settings, None, seconds(29)), Level::Fail);
-        assert_eq!(check(&settings, None, seconds(10)).len(), 2, "the worker's, too");
+        assert_eq!(
+            check(&settings, BOTH, None, seconds(10)).len(),
+            2,
+            "the worker's, too"
+        );
+        let worker = Parts { api: false, ..BOTH };
+        assert_eq!(check(&settings, worker, None, seconds(25))[0].level, Level::Ok);
+        assert_eq!(check(&settings, worker, seconds(30), None)[0].level, Level::Fail);
+        let api = Parts {
+            worker: false,
+            ..BOTH
+        };
+        assert_eq!(check(&settings, api, seconds(30), None)[0].level, Level::Ok);
     }
 
     #[test]

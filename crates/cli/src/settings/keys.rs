@@ -344,7 +344,7 @@ pub(super) const KEYS: &[Key] = &[
     plain(
         "worker",
         "gpu_memory_bytes",
-        Such("8_000_000_000"),
+        Such("8000000000"),
         "Memory of a card that the models may hold; absent: nine tenths of what is free when they are loaded.",
     ),
     plain(
