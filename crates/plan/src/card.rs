@@ -36,6 +36,18 @@ pub struct Comparison {
     pub cores_to_pay: Option<f64>,
 }
 
+/// Megabytes that a CUDA context holds before anything is loaded, as others found (onnxruntime issues 17142, 20548).
+const CONTEXT_MB: f64 = 300.0;
+/// Bytes of activations for each byte of the detector's input: the engine's estimate, from 12 on the CPU.
+const ACTIVATIONS: f64 = 16.0;
+
+/// Megabytes of a card's memory that batches of `photos` photos take by the engine's estimate: three quarters are the
+/// detector's, the rest the classifier's. An estimate, no card was measured.
+pub fn memory_mb(detector_side: f64, photos: f64) -> f64 {
+    let image = detector_side * detector_side * 3.0 * 4.0 * ACTIVATIONS / 1e6;
+    CONTEXT_MB + photos * image / 0.75
+}
+
 /// Compares `card` with `cores` cores beside it, at `core_hour` for an hour of a core.
 pub fn compare(work: &Work, card: &Card, cores: f64, core_hour: f64) -> Comparison {
     let (alone, beside) = (work.worker_ms(), work.worker_beside_ms());
@@ -104,6 +116,14 @@ mod tests {
         near(small.rate, 333.33);
         near(small.cores_replaced, 31.62);
         near(small.cores_to_pay.unwrap(), 0.45 / (94.87 / 22.26 - 1.0) / 0.05);
+    }
+
+    #[test]
+    fn a_card_s_memory_is_that_of_its_batch() {
+        // The engine puts 18 images of 640 px into 0.9 of 2 GiB, not 19 (`card_memory.rs`).
+        let networks = |photos| memory_mb(640.0, photos) - CONTEXT_MB;
+        let free = 0.9 * 2.0 * 1_073.741_824;
+        assert!(networks(18.0) <= free && free < networks(19.0));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 use std::time::Duration;
 
-use ::plan::card::{Card, compare};
+use ::plan::card::{Card, compare, memory_mb};
 use ::plan::search::{Advice, Choice, Question};
 use ::plan::work::Work;
 
@@ -214,6 +214,13 @@ fn cards(out: &mut impl Write, told: &Told<'_>, card: &Card) -> io::Result<()> {
     }
     table::align_numbers(&mut rows, &[1, 2, 3, 4, 5]);
     writeln!(out, "{rows}\n")?;
+    let side = question.work.detector_side;
+    writeln!(
+        out,
+        "Its memory, by the engine's estimate: {:.1} GB for batches of 8 photos, {:.1} GB for 32, the most that there are.\n",
+        memory_mb(side, 8.0) / 1e3,
+        memory_mb(side, 32.0) / 1e3
+    )?;
     let here = told.comparison;
     let best = &told.card.best;
     writeln!(

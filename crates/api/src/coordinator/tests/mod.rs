@@ -4,6 +4,7 @@ mod crashes;
 mod faults;
 mod fleet_of_one;
 mod life;
+mod traces;
 mod webhooks;
 
 use std::sync::Arc;
