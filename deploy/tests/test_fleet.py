@@ -256,6 +256,8 @@ class Fleet(unittest.TestCase):
         for service in (api, *workers):
             service.wait_healthy()
         prometheus = self.start_prometheus()
+        self.ask_doctor(api)
+        self.ask_doctor(workers[0])
 
         submit = self.start_role("submit", "worker", {})
         self.assertEqual(submit.process.wait(PATIENCE), 0, f"{submit.log()}\n{workers[0].log()}")
@@ -284,6 +286,13 @@ class Fleet(unittest.TestCase):
             self.assertNotIn(secret, logs, name)
         for service in (*workers, api, prometheus, garage):
             self.assertEqual(service.stop(), 0, f"{service.name}\n{service.log()}")
+
+    def ask_doctor(self, service: Container) -> None:
+        """As `docker compose run NAME doctor` does; with the time that Compose gives it to stop."""
+        command = [str(self.image / "usr/bin/pitchfleet"), "doctor", "--role", service.name]
+        grace = ["--stop-timeout", service.service["stop_grace_period"]]
+        said = subprocess.run([*command, *grace], env=service.variables, capture_output=True, text=True, check=False)
+        self.assertEqual(said.returncode, 0, f"{service.name}\n{said.stdout}{said.stderr}")
 
     def counted(self) -> float:
         return sum(float(one["value"][1]) for one in self.query('sum(pitchfleet_photos_total{outcome="ok"})'))
