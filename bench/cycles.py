@@ -41,6 +41,11 @@ def main():
         processes = [fleet.start("api", "--listen", f"127.0.0.1:{fleet.port}"), fleet.start("worker")]
         try:
             fleet.wait_until_up()
+            # Which models a photo is for, the API knows from a worker's heartbeat.
+            while not fleet.get("/v1/workers")["workers"]:
+                if processes[1].poll() is not None:
+                    raise SystemExit("the worker ended: " + (place / "worker.log").read_text()[-2000:])
+                time.sleep(0.1)
             colds = [cold(fleet, arguments.photos, i) for i in range(arguments.cold)]
             receipts = [cycle(fleet, place / f"{i}", arguments.photos, i) for i in range(arguments.cycles)]
         finally:
