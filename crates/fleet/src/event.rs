@@ -206,7 +206,8 @@ pub struct GpuMemory {
     pub total_bytes: u64,
 }
 
-/// What an unload gave back: bytes that worker and engine hold and share with nobody.
+/// What an unload gave back: bytes of memory that worker and engine have written and share with nobody. Clean pages of
+/// program files are not in it: they are private or shared by who else happens to run the same program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Receipt {
     /// When it was written, milliseconds of Unix time.
@@ -230,8 +231,11 @@ pub struct Receipt {
 }
 
 impl Receipt {
-    /// Whether more stayed than a tenth of the floor, which is beyond what measuring varies by.
+    /// What measuring varies by, in bytes: buffers that happen to be in use.
+    pub const NOISE: u64 = 2 << 20;
+
+    /// Whether more stayed than a tenth of the floor, and more than [`NOISE`](Self::NOISE).
     pub const fn is_over(self) -> bool {
-        self.residue_bytes > self.floor_bytes / 10
+        self.residue_bytes > self.floor_bytes / 10 && self.residue_bytes > Self::NOISE
     }
 }

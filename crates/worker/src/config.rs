@@ -30,7 +30,7 @@ pub struct WorkerConfig {
     pub warm_at: Option<WarmAt>,
     /// How long they then stay for at least.
     pub warm_for: Duration,
-    /// Unloads that leave more than the floor and a tenth until the worker goes, with [`Farewell::recycle`] set, so that
+    /// Unloads that leave too much ([`Receipt::is_over`](fleet::event::Receipt::is_over)) until the worker goes, with [`Farewell::recycle`] set, so that
     /// a new process takes its place; `None` is never.
     ///
     /// [`Farewell::recycle`]: crate::Farewell::recycle

@@ -29,7 +29,7 @@ impl Hands for Context {
         } = self.engines.stats();
         let held = || {
             let processes = [Some(std::process::id()), engine].into_iter().flatten();
-            let host = processes.map(|pid| memory::of(pid).private).sum();
+            let host = processes.map(|pid| memory::of(pid).written).sum();
             let gpu = facts.as_ref().zip(engine).and_then(|(facts, engine)| {
                 let memory = gpu::memory(self.cards.as_ref(), &facts.device, engine)?;
                 Some(memory.used_bytes)
@@ -63,7 +63,7 @@ impl Hands for Context {
             floor_bytes = receipt.floor_bytes,
             residue_bytes = receipt.residue_bytes,
             times,
-            "an unload left more than the worker's own memory and a tenth"
+            "an unload left too much above the worker's own memory"
         );
         if self.config.recycle_after.is_some_and(|most| times >= most.get()) {
             tracing::warn!("this process ends, so that what it does not give back comes back");

@@ -7,6 +7,8 @@ pub(crate) struct Memory {
     pub(crate) resident: u64,
     /// Resident and shared with nobody: what would come back if the process ended (USS).
     pub(crate) private: u64,
+    /// Of the private what was written: what only the end of the process gives back.
+    pub(crate) written: u64,
     /// The most that was ever resident (`VmHWM`).
     pub(crate) peak: u64,
 }
@@ -32,6 +34,7 @@ fn rollup(text: &str) -> Memory {
     Memory {
         resident: bytes("Rss"),
         private: bytes("Private_Clean").saturating_add(bytes("Private_Dirty")),
+        written: bytes("Private_Dirty"),
         peak: 0,
     }
 }
@@ -77,6 +80,7 @@ mod tests {
                     Shared_Clean: 2000 kB\nPrivate_Clean: 56 kB\nPrivate_Dirty: 400 kB\n";
         let memory = rollup(text);
         assert_eq!((memory.resident, memory.private), (3456 << 10, 456 << 10));
+        assert_eq!(memory.written, 400 << 10);
         let own = of(std::process::id());
         assert!(own.private > 0 && own.resident >= own.private, "{own:?}");
         assert!(own.peak > 0, "{own:?}");

@@ -12,7 +12,7 @@ const SETTLING: usize = 3;
 /// What is held at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Bytes {
-    /// By worker and engine, shared with nobody.
+    /// Written by worker and engine, and shared with nobody.
     pub(crate) host: u64,
     /// Of the card's memory, by whomever.
     pub(crate) gpu: Option<u64>,
@@ -91,6 +91,16 @@ mod tests {
         assert!(write(23 * MB).is_over());
         assert_eq!(write(19 * MB).residue_bytes, 0, "less than the floor is no debt");
         assert_eq!(receipts.over(), 1);
+        let small = Receipts::default();
+        let write = |after| small.write(0, UnloadReason::Drained, host(80 * MB), host(after));
+        for _ in 0..3 {
+            write(3 * MB);
+        }
+        assert!(
+            !write(5 * MB).is_over(),
+            "of a small floor a tenth is less than measuring varies by"
+        );
+        assert!(write(5 * MB + 1).is_over());
         assert_eq!(receipts.last().map(|last| last.after_bytes), Some(19 * MB));
     }
 }

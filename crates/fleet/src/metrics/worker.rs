@@ -267,20 +267,20 @@ impl WorkerMetrics {
                 r,
                 "memory_floor",
                 Unit::Bytes,
-                "Private memory that the worker keeps without models; 0 before the first unload",
+                "Private memory that the worker has written and keeps without models; 0 before the first unload",
                 Gauge::default(),
             ),
             residue: add_in(
                 r,
                 "model_residual",
                 Unit::Bytes,
-                "Private memory above the floor after the last unload",
+                "Private memory that was written and stayed above the floor after the last unload",
                 Gauge::default(),
             ),
             residues: add(
                 r,
                 "model_residual_unloads",
-                "Unloads after which more than a tenth of the floor remained above it",
+                "Unloads after which more than a tenth of the floor, and more than 2 MB, remained above it",
                 Counter::default(),
             ),
             broker_connected: add(
