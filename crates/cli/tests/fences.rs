@@ -27,8 +27,8 @@ const HOMES: &[(&str, &[&str])] = &[
     ("prometheus-client", &["fleet"]),
     ("nvml-wrapper", &["engine", "worker"]),
     ("croner", &["worker"]),
-    // The worker's three pages; what people ask is the API's, through axum.
-    ("hyper", &["worker"]),
+    // The worker's three pages, and the API's connections; what people ask is answered through axum.
+    ("hyper", &["api", "worker"]),
 ];
 
 /// What each crate of the workspace may use of the others. Data flows one way: photo in, analysis out.
