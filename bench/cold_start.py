@@ -1,7 +1,7 @@
 """How long a photo waits for a fleet that has nothing running, and for one that is there without its models.
 
     make build
-    scripts/servers.sh python3 bench/cold_start.py target/release/pitchfleet samples
+    PITCHFLEET_ONNXRUNTIME="$(scripts/onnxruntime.sh)" scripts/servers.sh python3 bench/cold_start.py target/release/pitchfleet samples
 
 A photo is submitted and nobody is there to take it; then a worker is started, as a pod would be, and the time until the
 result counts: process, broker, bucket, models, photo. Node and image come on top of that in a cluster. For comparison:
@@ -17,8 +17,10 @@ import time
 from fleet import Fleet, distinct_photos
 
 
-def until_done(fleet, batch):
+def until_done(fleet, worker, batch):
     while fleet.get(f"/v1/batches/{batch}")["counts"]["ok"] < 1:
+        if worker.poll() is not None:
+            raise SystemExit("the worker ended: " + (fleet.folder / "worker.log").read_text()[-2000:])
         time.sleep(0.005)
 
 
@@ -33,6 +35,9 @@ def main():
     with tempfile.TemporaryDirectory() as place:
         place = pathlib.Path(place)
         fleet = Fleet(arguments.binary.resolve(), place)
+        # No worker says which models there are.
+        bundle = pathlib.Path(__file__).resolve().parent.parent / "bundles/demo"
+        fleet.environment["PITCHFLEET_MODELS_BUNDLE"] = str(bundle)
         api = fleet.start("api", "--listen", f"127.0.0.1:{fleet.port}")
         photos = 0
 
@@ -54,18 +59,18 @@ def main():
                 time.sleep(1)  # for its job to be in the queue
                 began = time.perf_counter()
                 worker = fleet.start("worker")
-                until_done(fleet, batch)
+                until_done(fleet, worker, batch)
                 times["no worker"].append(time.perf_counter() - began)
                 stop(worker)
             for what, grace in [("worker without models", "0s"), ("worker with models", "never")]:
                 fleet.environment["PITCHFLEET_WORKER_UNLOAD_GRACE"] = grace
                 worker = fleet.start("worker")
-                until_done(fleet, fleet.submit(photo()))
+                until_done(fleet, worker, fleet.submit(photo()))
                 for _ in range(arguments.rounds):
                     time.sleep(1)  # for the models to go, where they do
                     batch = fleet.submit(photo())
                     began = time.perf_counter()
-                    until_done(fleet, batch)
+                    until_done(fleet, worker, batch)
                     times[what].append(time.perf_counter() - began)
                 stop(worker)
         finally:
