@@ -67,3 +67,24 @@ fn write_pages(command: clap::Command, folder: &Path) -> io::Result<()> {
     fs::create_dir_all(folder)?;
     clap_mangen::generate_to(command, folder)
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn every_command_that_is_shown_has_its_page() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = dir.path().join("man1");
+        write_pages(crate::Cli::command(), &folder).unwrap();
+        let read = |name: &str| fs::read_to_string(folder.join(name));
+        assert!(read("pitchfleet.1").unwrap().contains("pitchfleet\\-submit(1)"));
+        for command in crate::Cli::command().get_subcommands() {
+            let page = read(&format!("pitchfleet-{}.1", command.get_name()));
+            assert_eq!(page.is_ok(), !command.is_hide_set(), "{}", command.get_name());
+        }
+        assert!(read("pitchfleet-token-create.1").unwrap().contains("tenant"));
+    }
+}

@@ -117,7 +117,7 @@ async fn start(settings: &Settings, folder: &Path, library: &Path, limit: Durati
                 RUNTIME,
                 format!("ONNX Runtime {}, {}", facts.runtime_version, library.display()),
             ),
-            device(settings, &facts, &driver()),
+            device(settings, &facts, driver().as_deref()),
             ready(&facts, took),
         ],
         Err(error) => vec![failed(&error)],
@@ -127,7 +127,7 @@ async fn start(settings: &Settings, folder: &Path, library: &Path, limit: Durati
 fn failed(error: &EngineError) -> Finding {
     match error.kind {
         EngineErrorKind::RuntimeMissing | EngineErrorKind::RuntimeUnusable => no_runtime(error),
-        EngineErrorKind::DeviceUnavailable => Finding::fail(DEVICE, format!("{error}; {}", driver())).with(
+        EngineErrorKind::DeviceUnavailable => Finding::fail(DEVICE, error.to_string()).with(
             "see `nvidia-smi`; in a container the card is to be given to it (`--gpus`, `nvidia.com/gpu`); or set \
              worker.device to cpu, or worker.allow_cpu_fallback",
         ),
@@ -142,15 +142,16 @@ fn failed(error: &EngineError) -> Finding {
     }
 }
 
-fn device(settings: &Settings, facts: &EngineFacts, driver: &str) -> Finding {
+fn device(settings: &Settings, facts: &EngineFacts, driver: Option<&str>) -> Finding {
     let reason = match facts.device_reason.as_str() {
         "" => String::new(),
         reason => format!(" ({reason})"),
     };
-    let found = format!(
-        "{} with {}{reason}; {driver}",
-        facts.device, facts.execution_provider
-    );
+    let found = format!("{} with {}{reason}", facts.device, facts.execution_provider);
+    let found = match driver {
+        Some(driver) => format!("{found}; {driver}"),
+        None => found,
+    };
     let is_replaced = facts.execution_provider != facts.execution_provider_requested;
     if is_replaced && settings.worker.device != Device::Auto {
         return Finding::warn(DEVICE, found).with(format!(
@@ -184,11 +185,9 @@ fn ready(facts: &EngineFacts, took: Option<f64>) -> Finding {
 }
 
 /// The NVIDIA driver's own words.
-fn driver() -> String {
-    match fs::read_to_string("/proc/driver/nvidia/version") {
-        Ok(text) => driver_version(&text),
-        Err(_) => "no NVIDIA driver".to_owned(),
-    }
+fn driver() -> Option<String> {
+    let text = fs::read_to_string("/proc/driver/nvidia/version").ok()?;
+    Some(driver_version(&text))
 }
 
 /// From `NVRM version: NVIDIA UNIX x86_64 Kernel Module  535.104.05  Sat Aug …`.
@@ -245,12 +244,12 @@ mod tests {
     fn a_card_that_was_asked_for_and_replaced_is_told_of() {
         let mut settings = Settings::default();
         assert_eq!(
-            device(&settings, &facts(), "").level,
+            device(&settings, &facts(), None).level,
             Level::Ok,
             "`auto` is content"
         );
         settings.worker.device = Device::Cuda(0);
-        let found = device(&settings, &facts(), "");
+        let found = device(&settings, &facts(), None);
         assert_eq!(found.level, Level::Warn);
         assert!(found.found.contains("no NVIDIA driver"), "{found:?}");
     }
