@@ -17,6 +17,7 @@ use tokio::net::TcpListener;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
+use crate::http::connections;
 use crate::shared::Shared;
 
 /// Between two looks at the queues.
@@ -25,22 +26,17 @@ const PERIOD: Duration = Duration::from_secs(10);
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Serves `/metrics` to whoever reaches `listener`, until `shutdown`.
-///
-/// # Errors
-/// When the listener fails.
-pub async fn serve(
-    shared: Arc<Shared>,
-    listener: TcpListener,
-    shutdown: CancellationToken,
-) -> std::io::Result<()> {
-    let looking = shutdown
-        .clone()
-        .run_until_cancelled_owned(look(Arc::clone(&shared)));
-    let router = Router::new().route("/metrics", get(read)).with_state(shared);
+pub async fn serve(shared: Arc<Shared>, listener: TcpListener, shutdown: CancellationToken) {
+    let head_time = shared.config.request_time();
+    let router = Router::new()
+        .route("/metrics", get(read))
+        .with_state(Arc::clone(&shared));
     // Nobody waits for a reader's connection at the end.
-    let serving = shutdown.run_until_cancelled_owned(axum::serve(listener, router).into_future());
-    let (_, served) = tokio::join!(looking, serving);
-    served.unwrap_or(Ok(()))
+    tokio::select! {
+        () = shutdown.cancelled() => {}
+        () = connections::serve(listener, router, head_time, &shutdown) => {}
+        () = look(shared) => {}
+    }
 }
 
 async fn read(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> Response {

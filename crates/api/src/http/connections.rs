@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 ///
 /// A connection on which the head of a request, the first or the next, takes longer than `head_time` is closed: whoever
 /// sends a byte now and then would hold it for ever.
-pub(super) async fn serve(
+pub(crate) async fn serve(
     mut listener: TcpListener,
     router: Router,
     head_time: Duration,

@@ -3,7 +3,7 @@
 mod analyze;
 mod app;
 mod batches;
-mod connections;
+pub(crate) mod connections;
 mod cursor;
 mod events;
 mod export;

@@ -107,9 +107,7 @@ impl Server {
                 return;
             };
             parts::say_metrics(&listener);
-            if let Err(error) = metrics::serve(Arc::clone(&self.shared), listener, token.clone()).await {
-                tracing::error!(%error, "metrics are no longer shown");
-            }
+            metrics::serve(Arc::clone(&self.shared), listener, token.clone()).await;
         };
         tracing::info!("listening on http://{address}");
         let (served, coordinated, ()) = tokio::join!(serving, coordinating, showing);
