@@ -1,7 +1,9 @@
 //! One engine process, from spawning to its end.
 
 use std::ffi::OsString;
+use std::io::Read as _;
 use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::pin::Pin;
 use std::process::Stdio;
 use std::sync::Arc;
@@ -320,16 +322,44 @@ async fn open(source: &PhotoSource) -> std::io::Result<(PhotoReader, Option<u64>
             ))
         }
         PhotoSource::File(path) => {
-            let file = tokio::fs::File::open(path).await?;
-            let metadata = file.metadata().await?;
-            // Opening a folder succeeds; a pipe may never end.
-            if !metadata.is_file() {
-                return Err(std::io::Error::other("it is no regular file"));
+            let path = path.clone();
+            let opened = tokio::task::spawn_blocking(move || open_file(&path));
+            match opened.await.map_err(std::io::Error::other)?? {
+                OpenFile::Whole(bytes) => {
+                    let length = bytes.len() as u64;
+                    Ok((Box::pin(std::io::Cursor::new(bytes)), Some(length)))
+                }
+                OpenFile::Large(file, length) => {
+                    Ok((Box::pin(tokio::fs::File::from_std(file)), Some(length)))
+                }
             }
-            Ok((Box::pin(file), Some(metadata.len())))
         }
         PhotoSource::Open(source) => Ok((source.open().await?, None)),
     }
+}
+
+/// Up to here a photo is read whole: each read of a part goes to another thread and back.
+const READ_WHOLE: u64 = 1 << 20;
+
+enum OpenFile {
+    Whole(Vec<u8>),
+    Large(std::fs::File, u64),
+}
+
+fn open_file(path: &Path) -> std::io::Result<OpenFile> {
+    let mut file = std::fs::File::open(path)?;
+    let metadata = file.metadata()?;
+    // Opening a folder succeeds; a pipe may never end.
+    if !metadata.is_file() {
+        return Err(std::io::Error::other("it is no regular file"));
+    }
+    if metadata.len() > READ_WHOLE {
+        return Ok(OpenFile::Large(file, metadata.len()));
+    }
+    let mut bytes = Vec::with_capacity(usize::try_from(metadata.len()).unwrap_or(0));
+    // One that grows meanwhile is cut off where it ended; the decoder will say what it thinks of that.
+    (&mut file).take(READ_WHOLE).read_to_end(&mut bytes)?;
+    Ok(OpenFile::Whole(bytes))
 }
 
 fn unreadable(error: &std::io::Error) -> PhotoFailure {
