@@ -323,10 +323,10 @@ MEMORY = [
           "bytes",
           [(f'pitchfleet_private_memory_bytes{{{WORKER}, process="worker"}}', "{{instance}}"),
            (f"pitchfleet_memory_floor_bytes{{{WORKER}}} > 0", "floor: {{instance}}")], steps=True),
-    lines("Residue", "Private memory above the floor after each unload: the memory receipt. A tenth of the floor is the limit.",
+    lines("Residue", "Private memory above the floor after each unload: the memory receipt. A tenth of the floor is the limit, and 2 MB where that is more.",
           "bytes",
           [(f"pitchfleet_model_residual_bytes{{{WORKER}}}", "{{instance}}"),
-           (f"0.1 * pitchfleet_memory_floor_bytes{{{WORKER}}}", "limit: {{instance}}")], steps=True),
+           (f"clamp_min(0.1 * pitchfleet_memory_floor_bytes{{{WORKER}}}, 2 * 1024 * 1024)", "limit: {{instance}}")], steps=True),
     lines("Growth without models", "How fast a worker's private memory grows while it has no models loaded, a day: near "
           "zero when it has been up for a while.", "bytes",
           [(f"86400 * deriv(pitchfleet:worker_cold_bytes{{{WORKER}}}[$__range])", "{{instance}}")], low=None),
