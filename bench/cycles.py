@@ -6,7 +6,6 @@
 
 (`bench/run.sh` makes the environment.) One API and one worker with `unload_grace = "0s"`: each batch of five photos, all of
 them different from those before, loads the models and unloads them, and the receipt of that unload is asked of the API.
-Before that, single photos of 2 MP are sent to the worker while it has no models, and the time to each result is taken.
 Ends with code 1 if the floor moved by more than 1 MB, or a receipt tells of more than a tenth of the floor and 2 MB left behind.
 """
 
@@ -17,7 +16,6 @@ import sys
 import tempfile
 import time
 import urllib.error
-import urllib.request
 
 from fleet import Fleet, distinct_photos
 
@@ -29,7 +27,6 @@ def main():
     parser.add_argument("binary", type=pathlib.Path)
     parser.add_argument("photos", type=pathlib.Path)
     parser.add_argument("--cycles", type=int, default=200)
-    parser.add_argument("--cold", type=int, default=20, help="single photos sent to a worker without models")
     parser.add_argument("--picture", type=pathlib.Path, help="write before, after and floor of each cycle as SVG")
     arguments = parser.parse_args()
 
@@ -46,7 +43,6 @@ def main():
                 if processes[1].poll() is not None:
                     raise SystemExit("the worker ended: " + (place / "worker.log").read_text()[-2000:])
                 time.sleep(0.1)
-            colds = [cold(fleet, arguments.photos, i) for i in range(arguments.cold)]
             receipts = [cycle(fleet, place / f"{i}", arguments.photos, i) for i in range(arguments.cycles)]
         finally:
             for process in processes:
@@ -54,8 +50,6 @@ def main():
             for process in processes:
                 process.wait()
 
-    if colds:
-        print(f"cold, one photo    {statistics.median(colds):.0f} ms (median; {min(colds):.0f} to {max(colds):.0f})")
     # The worker settles in its first unloads: connections, buffers, what is read once.
     settled = receipts[3:]
     floors = [receipt["floor_bytes"] / MB for receipt in receipts]
@@ -81,29 +75,6 @@ def cycle(fleet, folder, photos, number):
     if status["counts"]["ok"] != 5:
         raise SystemExit(f"cycle {number}: {status}")
     return wait_for_receipt(fleet)
-
-
-def cold(fleet, photos, number):
-    """Milliseconds from sending one 2 MP photo to the API, when no models are loaded, to its result."""
-    folder = fleet.folder / f"cold-{number}"
-    photo = max(photos.rglob("*.jpg"), key=lambda path: path.stat().st_size)
-    single = fleet.folder / f"single-{number}"
-    single.mkdir()
-    (single / photo.name).symlink_to(photo.resolve())
-    distinct_photos(single, folder, 1, f"cold {number}")
-    request = urllib.request.Request(
-        f"http://127.0.0.1:{fleet.port}/v1/analyze",
-        (folder / "00000.jpg").read_bytes(),
-        {"content-type": "image/jpeg"},
-    )
-    began = time.perf_counter()
-    with urllib.request.urlopen(request) as answer:
-        answer.read()
-    milliseconds = (time.perf_counter() - began) * 1e3
-    if answer.status != 200:
-        raise SystemExit(f"cold photo {number}: status {answer.status}")
-    wait_for_receipt(fleet)
-    return milliseconds
 
 
 def wait_for_receipt(fleet):

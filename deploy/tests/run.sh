@@ -7,4 +7,4 @@ PYTHONPATH="$(scripts/python-packages.sh deploy/tests/requirements.txt)"
 PITCHFLEET_ONNXRUNTIME="${PITCHFLEET_ONNXRUNTIME:-$(scripts/onnxruntime.sh)}"
 export PYTHONPATH PITCHFLEET_ONNXRUNTIME
 export PYTHONDONTWRITEBYTECODE=1
-exec python3 deploy/tests/run.py
+exec python3 scripts/unittests.py deploy/tests

@@ -9,4 +9,7 @@ PITCHFLEET_TEST_HELM="$(scripts/helm.sh)"
 PYTHONPATH="$(scripts/python-packages.sh helm/tests/requirements.txt)"
 export PITCHFLEET_TEST_HELM PYTHONPATH
 export PYTHONDONTWRITEBYTECODE=1
-exec python3 helm/tests/run.py "$@"
+if [ "${1:-}" = --accept ]; then
+    exec python3 helm/tests/accept.py
+fi
+exec python3 scripts/unittests.py helm/tests

@@ -70,7 +70,9 @@ pub(crate) async fn analyse(context: &Context, job: &Job, arrival: Arrival) -> R
 
     let declared = job.item.sha256.as_deref().filter(|hash| is_sha256(hash));
     if let Some(hash) = declared
-        && let Some(result) = earlier(context, job, &facts, hash, &blank).await
+        && let Some(result) = reuse::find(context, job, &facts, hash, &blank)
+            .instrument(info_span!("reuse"))
+            .await
     {
         return record::reused(context, job, arrival, result)
             .instrument(info_span!("store"))
@@ -86,7 +88,9 @@ pub(crate) async fn analyse(context: &Context, job: &Job, arrival: Arrival) -> R
     blank.timing_ms.fetch = Some(milliseconds(fetching));
 
     if declared != Some(photo.sha256.as_str())
-        && let Some(result) = earlier(context, job, &facts, &photo.sha256, &blank).await
+        && let Some(result) = reuse::find(context, job, &facts, &photo.sha256, &blank)
+            .instrument(info_span!("reuse"))
+            .await
     {
         return record::reused(context, job, arrival, result)
             .instrument(info_span!("store"))
@@ -103,19 +107,6 @@ pub(crate) async fn analyse(context: &Context, job: &Job, arrival: Arrival) -> R
     }
     record::analysed(context, job, arrival, blank, analysed)
         .instrument(info_span!("store"))
-        .await
-}
-
-/// The result that there is of the same photo already.
-async fn earlier(
-    context: &Context,
-    job: &Job,
-    facts: &EngineFacts,
-    sha256: &str,
-    blank: &PhotoResult,
-) -> Option<PhotoResult> {
-    reuse::find(context, job, facts, sha256, blank)
-        .instrument(info_span!("reuse"))
         .await
 }
 

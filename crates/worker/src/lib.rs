@@ -31,6 +31,7 @@ mod unwanted;
 mod worker;
 
 pub use config::WorkerConfig;
+pub use memory::trim as trim_allocator;
 pub use pages::Pages;
 pub use schedule::WarmAt;
 pub use worker::{Farewell, Worker, WorkerError};

@@ -58,7 +58,7 @@ fn parse(status: &str, name: &str) -> Option<u64> {
 }
 
 /// Gives back to the kernel what the allocator keeps for later: after a burst that is the burst's peak.
-pub(crate) fn trim() {
+pub fn trim() {
     #[cfg(target_env = "gnu")]
     {
         #[expect(

@@ -13,7 +13,12 @@ const EVERY: Duration = Duration::from_secs(2);
 
 /// To be called before there are other threads, which would have their arenas already.
 pub(super) fn keep_small() {
-    glibc::one_arena();
+    #[cfg(target_env = "gnu")]
+    {
+        #[expect(unsafe_code, reason = "a setting of the C library's allocator, mallopt(3)")]
+        // SAFETY: it takes two numbers and changes nothing but the allocator's own settings.
+        let _taken = unsafe { libc::mallopt(libc::M_ARENA_MAX, 1) };
+    }
 }
 
 /// Gives free memory back every few seconds, until the runtime ends.
@@ -23,34 +28,7 @@ pub(super) fn trim_now_and_then() {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
-            glibc::trim();
+            ::worker::trim_allocator();
         }
     });
-}
-
-#[cfg(all(target_os = "linux", target_env = "gnu"))]
-mod glibc {
-    /// `mallopt(3)`: all threads share the main arena.
-    pub(super) fn one_arena() {
-        #[expect(unsafe_code, reason = "a setting of the C library's allocator")]
-        // SAFETY: takes two numbers and changes nothing but the allocator's own settings.
-        unsafe {
-            libc::mallopt(libc::M_ARENA_MAX, 1);
-        }
-    }
-
-    /// `malloc_trim(3)`, leaving no free space at the top.
-    pub(super) fn trim() {
-        #[expect(unsafe_code, reason = "has the C library's allocator give free pages back")]
-        // SAFETY: thread-safe, and touches only memory that is free.
-        unsafe {
-            libc::malloc_trim(0);
-        }
-    }
-}
-
-#[cfg(not(all(target_os = "linux", target_env = "gnu")))]
-mod glibc {
-    pub(super) fn one_arena() {}
-    pub(super) fn trim() {}
 }

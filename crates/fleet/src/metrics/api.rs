@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -13,8 +13,8 @@ use prometheus_client::registry::{Registry, Unit};
 
 use super::labels::{Standing, Word};
 use super::{
-    BatchEnd, Counters, DeadLetter, Gauges, Labels, Page, PhotoEnd, PhotoQueue, Submission, WebhookEnd, add,
-    add_in, whole,
+    BatchEnd, Broker, Counters, DeadLetter, Gauges, Labels, Page, PhotoEnd, PhotoQueue, Submission,
+    WebhookEnd, add, add_in, whole,
 };
 use crate::api::WorkerStatus;
 use crate::batch::Counts;
@@ -87,8 +87,7 @@ pub struct ApiMetrics {
     request_duration: Family<OfRequest<2>, Histogram, fn() -> Histogram>,
     streams: Gauge,
     resident: Gauges<1>,
-    broker_connected: Gauge,
-    broker_reconnects: Counter,
+    broker: Broker,
 }
 
 impl ApiMetrics {
@@ -208,18 +207,7 @@ impl ApiMetrics {
                 Gauge::default(),
             ),
             resident: add_in(r, "rss", Unit::Bytes, "Resident memory", Gauges::default()),
-            broker_connected: add(
-                r,
-                "broker_connected",
-                "1 while the broker can be reached and takes messages",
-                Gauge::default(),
-            ),
-            broker_reconnects: add(
-                r,
-                "broker_reconnects",
-                "Connections to the broker that were lost and made again",
-                Counter::default(),
-            ),
+            broker: Broker::new(r),
             registry,
         };
         metrics.begin();
@@ -350,10 +338,7 @@ impl ApiMetrics {
 
     /// How the broker is, and connections made again since the start.
     pub fn set_broker(&self, connected: bool, reconnects: u64) {
-        self.broker_connected.set(i64::from(connected));
-        self.broker_reconnects
-            .inner()
-            .fetch_max(reconnects, Ordering::Relaxed);
+        self.broker.set(connected, reconnects);
     }
 
     /// The page in the format that an `Accept` header asks for: OpenMetrics, else Prometheus's own (0.0.4).

@@ -14,6 +14,7 @@ mod labels;
 mod worker;
 
 use std::fmt;
+use std::sync::atomic::Ordering;
 
 use prometheus_client::encoding::{prometheus_text, text};
 use prometheus_client::metrics::counter::Counter;
@@ -71,6 +72,37 @@ fn add<M: Metric + Clone>(registry: &mut Registry, name: &str, help: &str, metri
 fn add_in<M: Metric + Clone>(registry: &mut Registry, name: &str, unit: Unit, help: &str, metric: M) -> M {
     registry.register_with_unit(name, help, unit, metric.clone());
     metric
+}
+
+/// How a process stands with the broker: of workers and APIs alike.
+#[derive(Debug)]
+struct Broker {
+    connected: Gauge,
+    reconnects: Counter,
+}
+
+impl Broker {
+    fn new(registry: &mut Registry) -> Self {
+        Self {
+            connected: add(
+                registry,
+                "broker_connected",
+                "1 while the broker can be reached and takes messages",
+                Gauge::default(),
+            ),
+            reconnects: add(
+                registry,
+                "broker_reconnects",
+                "Connections to the broker that were lost and made again",
+                Counter::default(),
+            ),
+        }
+    }
+
+    fn set(&self, connected: bool, reconnects: u64) {
+        self.connected.set(i64::from(connected));
+        self.reconnects.inner().fetch_max(reconnects, Ordering::Relaxed);
+    }
 }
 
 fn set_one<W: Word + PartialEq>(gauges: &Gauges<1>, label: &'static str, now: W) {

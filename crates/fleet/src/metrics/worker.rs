@@ -13,8 +13,8 @@ use prometheus_client::registry::{Registry, Unit};
 
 use super::labels::Word;
 use super::{
-    Counters, DeliveryResult, Gauges, Histograms, Page, PhotoOutcome, PhotoQueue, Process, add, add_in,
-    observe, set_one, whole,
+    Broker, Counters, DeliveryResult, Gauges, Histograms, Page, PhotoOutcome, PhotoQueue, Process, add,
+    add_in, observe, set_one, whole,
 };
 use crate::event::{Receipt, WorkerState};
 use crate::failure::FailureCode;
@@ -92,8 +92,7 @@ pub struct WorkerMetrics {
     memory_floor: Gauge,
     residue: Gauge,
     residues: Counter,
-    broker_connected: Gauge,
-    broker_reconnects: Counter,
+    broker: Broker,
 }
 
 impl WorkerMetrics {
@@ -283,18 +282,7 @@ impl WorkerMetrics {
                 "Unloads after which more than a tenth of the floor, and more than 2 MB, remained above it",
                 Counter::default(),
             ),
-            broker_connected: add(
-                r,
-                "broker_connected",
-                "1 while the broker can be reached and takes messages",
-                Gauge::default(),
-            ),
-            broker_reconnects: add(
-                r,
-                "broker_reconnects",
-                "Connections to the broker that were lost and made again",
-                Counter::default(),
-            ),
+            broker: Broker::new(r),
             registry,
         };
         metrics.begin();
@@ -466,10 +454,7 @@ impl WorkerMetrics {
 
     /// How the broker is, and connections made again since the start.
     pub fn set_broker(&self, connected: bool, reconnects: u64) {
-        self.broker_connected.set(i64::from(connected));
-        self.broker_reconnects
-            .inner()
-            .fetch_max(reconnects, Ordering::Relaxed);
+        self.broker.set(connected, reconnects);
     }
 
     /// The page in the format that an `Accept` header asks for.

@@ -1,11 +1,13 @@
-"""Runs the tests of this folder. Its last line is read by scripts/test.sh."""
+"""Runs the unittest tests of a folder. Its last line is read by scripts/test.sh.
+
+    python3 scripts/unittests.py FOLDER
+"""
 
 import sys
 import unittest
-from pathlib import Path
 
 if __name__ == "__main__":
-    suite = unittest.TestLoader().discover(str(Path(__file__).parent))
+    suite = unittest.TestLoader().discover(sys.argv[1])
     result = unittest.TextTestRunner(verbosity=1).run(suite)
     # A test of which several parts failed is one.
     failed = len({str(getattr(test, "test_case", test)) for test, _ in result.failures + result.errors})
