@@ -2,7 +2,7 @@
 
     make build
     scripts/servers.sh "$cache/venv/bin/python" bench/cycles.py target/release/pitchfleet samples \\
-        --picture docs/cycles.svg
+        --picture docs/images/worker-cycles.svg
 
 (`bench/run.sh` makes the environment.) One API and one worker with `unload_grace = "0s"`: each batch of five photos, all of
 them different from those before, loads the models and unloads them, and the receipt of that unload is asked of the API.
