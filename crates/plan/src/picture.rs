@@ -80,7 +80,7 @@ fn panel(
             format!("{}:{:02}", minutes / 60 % 24, minutes % 60)
         })
         .y_labels(6)
-        .y_label_formatter(&|value| format!("{value:.0}"))
+        .y_label_formatter(&|value| count(*value))
         .draw()?;
     for (points, colour, label) in lines {
         let style = colour.stroke_width(2);
@@ -97,6 +97,15 @@ fn panel(
             .draw()?;
     }
     Ok(())
+}
+
+/// A tick of an axis of whole things: between two of them there is nothing to say.
+fn count(value: f64) -> String {
+    if (value - value.round()).abs() < 1e-6 {
+        format!("{value:.0}")
+    } else {
+        String::new()
+    }
 }
 
 /// From the first to the last sample that is not empty, with a little around them.
@@ -167,6 +176,11 @@ mod tests {
         );
         assert_eq!(hours(&timeline), 0.75..3.25);
         assert_eq!(hours(&[]), 0.0..24.0);
+    }
+
+    #[test]
+    fn no_half_worker_is_written_at_an_axis() {
+        assert_eq!([0.0, 0.2, 0.8, 1.0, 400.0].map(count), ["0", "", "", "1", "400"]);
     }
 
     #[test]
