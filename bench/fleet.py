@@ -109,6 +109,14 @@ class Fleet:
             time.sleep(0.05)
 
 
+def idle_while_photos_wait(fleet, batch, photos):
+    """The idle share of all cores from now until a twentieth of the photos is left."""
+    began, idle = time.perf_counter(), machine_idle()
+    while fleet.get(f"/v1/batches/{batch}")["counts"]["ok"] < photos * 0.95:
+        time.sleep(0.05)
+    return (machine_idle() - idle) / ((time.perf_counter() - began) * os.cpu_count())
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("binary", type=pathlib.Path)
@@ -145,12 +153,12 @@ def main():
 
             start = cpu_seconds(worker.pid) + sum(map(cpu_seconds, children(worker.pid)))
             batch = fleet.submit(large)
-            behind_began, machine = time.perf_counter(), machine_idle()
+            behind_began = time.perf_counter()
             fleet.finish(fleet.submit(small[2]))
             behind = time.perf_counter() - behind_began
+            machine = idle_while_photos_wait(fleet, batch, arguments.count)
             status, _ = fleet.finish(batch)
             wall = time.perf_counter() - behind_began
-            machine = machine_idle() - machine
             own, engine = cpu_seconds(worker.pid), sum(map(cpu_seconds, children(worker.pid)))
             spent = own + engine - start
             count = arguments.count + 10
@@ -166,7 +174,7 @@ def main():
     print(f"analyze                {analyze * per_photo:.1f} ms CPU/photo, wall {analyze_wall:.1f} s")
     print(f"worker + engine        {spent * 1e3 / count:.1f} ms CPU/photo, wall {wall:.1f} s with the servers beside")
     print(f"ratio                  {spent / count / (analyze / arguments.count):.3f}")
-    print(f"cores idle meanwhile   {100 * machine / (wall * os.cpu_count()):.1f} %")
+    print(f"cores idle meanwhile   {100 * machine:.1f} %")
     print(f"worker resident        {idle['worker']:.1f} MB idle, {peaks['worker']:.1f} MB at most")
     print(f"API resident           {idle['api']:.1f} MB idle, {peaks['api']:.1f} MB at most")
     print(f"ten photos             {alone:.2f} s alone, {behind:.2f} s behind {arguments.count}")
