@@ -4,19 +4,18 @@
 
 Prints a Markdown table per folder: photos per second of both, their ratio round by round, CPU seconds per photo, and
 the peak memory of each process tree (proportional set size, sampled). Python's clock starts after its models are
-loaded; pitchfleet's covers the whole command, from start to written report.
+loaded; pitchfleet's covers the whole command, from start to written report. Memory is read in a run of its own: what
+reads it holds up the processes that it reads, ours more than Python's.
 """
 
 import argparse
 import json
 import pathlib
 import resource
-import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 import tomllib
 
@@ -36,29 +35,27 @@ def tree_pss(process):
     return total
 
 
+def peak_mb(command):
+    """Runs a command; returns the peak memory of its process tree in MB."""
+    process = psutil.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    peak = 0
+    while process.poll() is None:
+        peak = max(peak, tree_pss(process))
+        time.sleep(0.2)
+    return peak / 2**20
+
+
 def run(command):
-    """Runs a command; returns its standard output, wall and CPU seconds, and the peak memory of its tree in MB."""
+    """Runs a command; returns its standard output, wall and CPU seconds."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     began = time.perf_counter()
-    child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-    peak, done = [0], threading.Event()
-
-    def sample():
-        process = psutil.Process(child.pid)
-        while not done.wait(0.2):
-            peak[0] = max(peak[0], tree_pss(process))
-
-    sampler = threading.Thread(target=sample)
-    sampler.start()
-    out, _ = child.communicate()
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     wall = time.perf_counter() - began
-    done.set()
-    sampler.join()
-    if child.returncode:
-        sys.exit(f"failed with {child.returncode}: {' '.join(command)}")
+    if done.returncode:
+        sys.exit(f"failed with {done.returncode}: {' '.join(command)}")
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return out, wall, cpu, peak[0] / 2**20
+    return done.stdout, wall, cpu
 
 
 def main():
@@ -73,23 +70,27 @@ def main():
     threshold = str(bundle["detector"]["confidence_threshold"])
     worker = str(pathlib.Path(__file__).with_name("python_worker.py"))
 
-    def python(folder, precision):
+    def python_command(folder, precision):
         files = [str(arguments.bundle / bundle[network][precision]["file"]) for network in ("detector", "classifier")]
-        out, _, cpu, peak = run(
-            [sys.executable, worker, str(folder), "--detector", files[0], "--classifier", files[1], "--threshold", threshold]
-        )
-        report = json.loads(out)
-        return report["wall_s"], cpu, peak
+        command = [sys.executable, worker, str(folder), "--detector", files[0], "--classifier", files[1]]
+        return command + ["--threshold", threshold]
+
+    def pitchfleet_command(folder, precision, out):
+        command = [arguments.pitchfleet, "analyze", str(folder), "--out", out, "--overlays", "none"]
+        return command + ["--precision", precision, "--bundle", str(arguments.bundle)]
+
+    def python(folder, precision):
+        out, _, cpu = run(python_command(folder, precision))
+        return json.loads(out)["wall_s"], cpu
 
     def pitchfleet(folder, precision):
-        out = tempfile.mkdtemp(prefix="pitchfleet-bench-")
-        command = [arguments.pitchfleet, "analyze", str(folder), "--out", out, "--overlays", "none"]
-        command += ["--precision", precision, "--bundle", str(arguments.bundle)]
-        try:
-            _, wall, cpu, peak = run(command)
-        finally:
-            shutil.rmtree(out)
-        return wall, cpu, peak
+        with tempfile.TemporaryDirectory(prefix="pitchfleet-bench-") as out:
+            _, wall, cpu = run(pitchfleet_command(folder, precision, out))
+        return wall, cpu
+
+    def peaks(folder, theirs, ours):
+        with tempfile.TemporaryDirectory(prefix="pitchfleet-bench-") as out:
+            return peak_mb(python_command(folder, theirs)), peak_mb(pitchfleet_command(folder, ours, out))
 
     for folder in arguments.photos:
         photos = sum(1 for p in folder.rglob("*.jpg"))
@@ -100,10 +101,11 @@ def main():
             rounds = [(python(folder, theirs), pitchfleet(folder, ours)) for _ in range(arguments.rounds)]
             ratios = [a[0] / b[0] for a, b in rounds]
             a, b = ([statistics.median(side) for side in zip(*both)] for both in zip(*rounds))
+            memory = peaks(folder, theirs, ours)
             print(
                 f"| {theirs} | {ours} | {photos / a[0]:.2f} | {photos / b[0]:.2f} "
                 f"| {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f}) "
-                f"| {a[1] / photos:.3f} / {b[1] / photos:.3f} | {a[2]:.0f} / {b[2]:.0f} |",
+                f"| {a[1] / photos:.3f} / {b[1] / photos:.3f} | {memory[0]:.0f} / {memory[1]:.0f} |",
                 flush=True,
             )
 
