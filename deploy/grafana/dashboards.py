@@ -342,15 +342,36 @@ MEMORY = [
     lines("Peaks", "The most that each process had resident since it started.", "bytes",
           [(f"pitchfleet_rss_peak_bytes{{{WORKER}}}", "{{process}}: {{instance}}")], steps=True, size=(8, 8)),
 
+    row("Admission"),
+    lines("Budget of decoded photos", "What photos hold decoded now, by their headers, and what they may: half of the memory limit. "
+          "A photo that does not fit beside the others waits; one that is larger than all of it goes alone.", "bytes",
+          [(f"pitchfleet_memory_admitted_bytes{{{WORKER}}}", "taken: {{instance}}"),
+           (f"pitchfleet_memory_budget_bytes{{{WORKER}}}", "budget: {{instance}}")], steps=True, size=(8, 8)),
+    lines("Wait for analysis", "From fetched to analysis, of analysed photos: until a lane of the engine is free, with loading of "
+          "the models, and until there is memory. A full worker lets photos wait for lanes; memory should be 0.", "s",
+          [(f"sum by (resource) ({rate('pitchfleet_admission_wait_seconds_sum', WORKER)} {DEVICE}) / "
+            f"sum by (resource) ({rate('pitchfleet_admission_wait_seconds_count', WORKER)} {DEVICE})", "mean: {{resource}}"),
+           (quantile(0.95, "pitchfleet_admission_wait_seconds", ["resource"], WORKER, DEVICE), "95 %: {{resource}}")],
+          size=(8, 8)),
+    lines("Lanes that wait for memory", "How many lanes of each worker stand still because there is no memory for their photo: "
+          "on average, by the photos analysed since, and now.", "short",
+          [(f"sum by (instance) (rate(pitchfleet_admission_wait_seconds_sum{{{WORKER}, resource=\"memory\"}}[$__rate_interval]))",
+            "on average: {{instance}}"),
+           (f"pitchfleet_memory_waiting_photos{{{WORKER}}}", "now: {{instance}}")], size=(8, 8)),
+
     row("Engines and devices"),
     table("Execution providers", "What each worker's models were to run on and what they run on, as of its last load. "
           "They differ when a card is not used.",
           f'max by (instance, requested, actual) (pitchfleet_execution_provider_info{{{WORKER}, actual=~"$device"}})',
-          ["Time", "Value"]),
+          ["Time", "Value"], size=(8, 8)),
+    lines("Time that cards are busy", "Share of each card's time in which it ran anything, whoever's, looked at whenever Prometheus "
+          "asks. Low while photos wait: it waits for cores. Empty without a card.", "percentunit",
+          [(f"pitchfleet_gpu_busy_ratio{{{WORKER}}}", "{{instance}}, GPU {{gpu}}")], defaults={"max": 1}, size=(8, 8)),
     lines("Engines' trouble", "Engine processes that ended and that nobody had asked to, each for a photo that is then tried "
           "once more alone; batches that were run in halves because a card's memory did not suffice.", "short",
           [(f"increase(pitchfleet_inference_child_restarts_total{{{WORKER}}}[$__rate_interval])", "died: {{instance}}"),
-           (f"increase(pitchfleet_batch_halvings_total{{{WORKER}}}[$__rate_interval])", "halved: {{instance}}")], bars=True),
+           (f"increase(pitchfleet_batch_halvings_total{{{WORKER}}}[$__rate_interval])", "halved: {{instance}}")], bars=True,
+          size=(8, 8)),
     timeline("Workers", "What each worker does: it is idle, busy, or takes no more.",
              one_of("pitchfleet_worker_state", ["idle", "busy", "draining", "gone"], WORKER),
              [("idle", BLUE), ("busy", ORANGE), ("draining", YELLOW), ("gone", GREY)], (24, 6)),

@@ -20,7 +20,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _};
 
 use crate::config::{CardConfig, Device, PrecisionChoice};
 use crate::failure::{EngineError, PhotoFailure};
-use crate::request::EngineFacts;
+use crate::request::{Admission, EngineFacts};
 
 /// Longest header: an analysis in which every anchor of a 1280-pixel detector is a box has about three megabytes.
 const MAX_HEADER: u32 = 8 << 20;
@@ -64,8 +64,10 @@ pub(crate) enum FromEngine {
     LaneFailed { lane: usize, error: EngineError },
     /// A lane takes a photo in hand. Whoever is in hand when the process dies is a suspect.
     Started { id: u64, lane: usize },
-    /// The lane waits until there is memory for the photo; `Started` comes again.
+    /// The lane waits until there is memory for the photo.
     Waits { id: u64 },
+    /// The photo has its share of the memory budget, and the lane goes on.
+    Admitted { id: u64, admission: Admission },
     /// So many times the card's memory did not suffice for a batch, which was run in halves.
     Halved { halvings: u64 },
     /// One picture of a photo: the body. They come before its `Done`.

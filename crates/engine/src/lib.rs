@@ -25,4 +25,6 @@ pub use bundle::Bundle;
 pub use config::{CardConfig, Device, EngineConfig, Precision, PrecisionChoice};
 pub use failure::{EngineError, EngineErrorKind, PhotoFailure};
 pub use handle::Engine;
-pub use request::{Analysed, EngineFacts, EngineStats, OpenPhoto, PhotoReader, PhotoRequest, PhotoSource};
+pub use request::{
+    Admission, Analysed, EngineFacts, EngineStats, OpenPhoto, PhotoReader, PhotoRequest, PhotoSource,
+};

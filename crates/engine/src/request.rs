@@ -6,6 +6,7 @@ use std::io;
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use pitch::analysis::{Analysis, Options, Picture};
 use serde::{Deserialize, Serialize};
@@ -66,8 +67,21 @@ pub struct Analysed {
     pub sha256: String,
     /// Number of its bytes.
     pub bytes: u64,
+    /// What it waited for.
+    pub admission: Admission,
     /// What ran.
     pub facts: Arc<EngineFacts>,
+}
+
+/// How a photo came to a lane, and to its share of the memory budget.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Admission {
+    /// Bytes of the budget that it takes: what it holds decoded, at its peak, and what it came as.
+    pub bytes: u64,
+    /// From its last byte's arrival in the process to the moment when a lane took it.
+    pub lane_wait: Duration,
+    /// From then on, how long its memory was not free; exactly zero for one that need not wait.
+    pub memory_wait: Duration,
 }
 
 /// What an engine turned out to be once it was ready.
@@ -131,4 +145,11 @@ pub struct EngineStats {
     pub batch_halvings: u64,
     /// Photos given to the engine and not yet answered.
     pub in_flight: usize,
+    /// Bytes that decoded photos may hold at the same time.
+    pub memory_budget: u64,
+    /// Bytes of the budget that are taken now. More than the budget when a photo is larger than all of it: such a one is
+    /// analysed alone.
+    pub memory_admitted: u64,
+    /// Photos that lanes have taken and that now wait for others to give their memory back.
+    pub waiting_for_memory: u64,
 }

@@ -9,7 +9,7 @@
 
 mod support;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,6 +20,9 @@ use engine::{
     PhotoRequest, PhotoSource, Precision,
 };
 use pitch::analysis::{Analysis, Options, Picture};
+
+/// Bytes that decoded photos may hold.
+const BUDGET: u64 = 64 << 20;
 
 /// The child's side: not a test of its own.
 #[test]
@@ -77,7 +80,7 @@ impl Lane for Obedient {
                 std::thread::park();
             },
             // As much as the whole budget: one after the other.
-            Some(("large", _)) => 64 << 20,
+            Some(("large" | "until", _)) => BUDGET,
             _ => 0,
         }
     }
@@ -93,6 +96,13 @@ impl Lane for Obedient {
             "ok" => return Ok((analysis(), Vec::new())),
             "slow" | "large" => {
                 std::thread::sleep(Duration::from_millis(argument.parse().unwrap()));
+                return Ok((analysis(), Vec::new()));
+            }
+            // Holds its memory until the file is there.
+            "until" => {
+                while !Path::new(argument).exists() {
+                    std::thread::sleep(Duration::from_millis(1));
+                }
                 return Ok((analysis(), Vec::new()));
             }
             "crash" => std::process::abort(),
@@ -163,7 +173,7 @@ fn analysis() -> Analysis {
 /// An engine of `lanes` lanes whose child is this executable.
 fn engine(lanes: usize, change: impl FnOnce(&mut EngineConfig)) -> Engine {
     let mut config = support::config(&support::demo(), lanes);
-    config.memory_budget = Some(64 << 20);
+    config.memory_budget = Some(BUDGET);
     change(&mut config);
     Engine::new(config).unwrap()
 }
@@ -174,6 +184,18 @@ async fn tell(engine: &Engine, command: &str) -> Result<Analysed, PhotoFailure> 
         options: Options::default(),
     };
     engine.analyse(request).await
+}
+
+/// Waits for `condition`, with a limit that only a broken engine reaches.
+async fn until(condition: impl Fn() -> bool) {
+    let waiting = async {
+        while !condition() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), waiting)
+        .await
+        .unwrap();
 }
 
 async fn answer(engine: &Engine, command: &str) -> String {
@@ -258,6 +280,78 @@ async fn waiting_for_memory_does_not_count_against_the_deadline() {
     let results = futures_util::future::join_all(["large 250"; 4].map(|c| tell(&engine, c))).await;
     assert!(results.iter().all(Result::is_ok), "{results:?}");
     assert_eq!(engine.stats().restarts, 0);
+}
+
+#[tokio::test]
+async fn what_is_taken_of_the_budget_and_who_waits_for_it_is_told() {
+    let engine = engine(2, |_| ());
+    let stats = engine.stats();
+    assert_eq!(
+        (
+            stats.memory_budget,
+            stats.memory_admitted,
+            stats.waiting_for_memory
+        ),
+        (BUDGET, 0, 0)
+    );
+    let small = tell(&engine, "ok").await.unwrap().admission;
+    assert_eq!((small.bytes, small.memory_wait), (2, Duration::ZERO));
+
+    let folder = tempfile::tempdir().unwrap();
+    let gate = folder.path().join("gate");
+    let command = format!("until {}", gate.display());
+    let held = [(); 2].map(|()| {
+        let (engine, command) = (engine.clone(), command.clone());
+        tokio::spawn(async move { tell(&engine, &command).await })
+    });
+    // One holds all of the budget, and the other waits for it, however long that takes.
+    let cost = BUDGET + command.len() as u64;
+    until(|| {
+        let stats = engine.stats();
+        (stats.memory_admitted, stats.waiting_for_memory) == (cost, 1)
+    })
+    .await;
+    std::fs::write(&gate, "").unwrap();
+    let mut waits = Vec::new();
+    for photo in held {
+        let admission = photo.await.unwrap().unwrap().admission;
+        assert_eq!(admission.bytes, cost);
+        waits.push(admission.memory_wait);
+    }
+    waits.sort_unstable();
+    assert_eq!(waits[0], Duration::ZERO, "the first one found the budget free");
+    assert!(waits[1] > Duration::ZERO, "{waits:?}");
+    let stats = engine.stats();
+    assert_eq!((stats.memory_admitted, stats.waiting_for_memory), (0, 0));
+}
+
+#[tokio::test]
+async fn a_process_that_dies_holds_nothing_of_the_budget() {
+    let engine = engine(1, |_| ());
+    let folder = tempfile::tempdir().unwrap();
+    let gate = folder.path().join("gate");
+    let command = format!("until {}", gate.display());
+    let held = tokio::spawn({
+        let engine = engine.clone();
+        async move { tell(&engine, &command).await }
+    });
+    until(|| engine.stats().memory_admitted > BUDGET).await;
+    let pid = i32::try_from(engine.stats().pid.unwrap()).unwrap();
+    let pid = rustix::process::Pid::from_raw(pid).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+    // It is tried again by another process, which then holds it once and not twice.
+    until(|| {
+        let stats = engine.stats();
+        stats.restarts == 1 && stats.memory_admitted > BUDGET
+    })
+    .await;
+    assert!(engine.stats().memory_admitted < 2 * BUDGET);
+    // Nobody waits for it any more; its lane has it still.
+    held.abort();
+    assert!(held.await.unwrap_err().is_cancelled());
+    assert!(engine.stats().memory_admitted > BUDGET);
+    std::fs::write(&gate, "").unwrap();
+    until(|| engine.stats().memory_admitted == 0).await;
 }
 
 /// A photo that is longer than what goes in one frame, and whose end does not come.

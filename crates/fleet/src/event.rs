@@ -185,7 +185,7 @@ pub struct MemoryReport {
     /// What both may use: the smaller of the cgroup's limit and the machine's memory; 0 when neither is told.
     #[serde(default)]
     pub limit_bytes: u64,
-    /// Of the card that the engine runs on; absent without one.
+    /// Of the card that the engine runs on, or ran on last; absent without one.
     #[serde(default)]
     pub gpu: Option<GpuMemory>,
     /// What the last unload gave back.

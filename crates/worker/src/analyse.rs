@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use engine::failure::code;
-use engine::{Analysed, EngineFacts, PhotoFailure, PhotoRequest, PhotoSource};
+use engine::{Admission, Analysed, EngineFacts, PhotoFailure, PhotoRequest, PhotoSource};
 use fleet::failure::FailureCode;
 use fleet::job::Job;
 use fleet::manifest::Item;
@@ -210,10 +210,12 @@ async fn in_engine(
     photo: Spooled,
     blank: &PhotoResult,
 ) -> Result<Analysed, Stop> {
+    let asked = Instant::now();
     let enter = async { Ok(context.places.enter(arrival.lane, arrival.suspect).await) };
     let _place = unless_draining(context, enter).await?;
     loaded(context, choice).await?;
     let present = context.engines.present(choice).await;
+    let turn = asked.elapsed();
     let request = PhotoRequest {
         source: PhotoSource::Open(Arc::new(photo)),
         options: job.options.analysis.clone(),
@@ -221,6 +223,15 @@ async fn in_engine(
     match present.engine.analyse(request).await {
         Ok(analysed) => {
             follow::analysed(&analysed);
+            let Admission {
+                lane_wait,
+                memory_wait,
+                ..
+            } = analysed.admission;
+            // Times that another process tells.
+            context
+                .metrics
+                .admission(turn.saturating_add(lane_wait), memory_wait);
             context.engines.remember(choice, &analysed.facts);
             Ok(analysed)
         }

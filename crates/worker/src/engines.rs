@@ -246,6 +246,8 @@ impl Engines {
             total.restarts += stats.restarts;
             total.batch_halvings += stats.batch_halvings;
             total.in_flight += stats.in_flight;
+            total.memory_admitted = total.memory_admitted.saturating_add(stats.memory_admitted);
+            total.waiting_for_memory += stats.waiting_for_memory;
             if stats.pid.is_some() {
                 (total.pid, total.facts, total.last_load_ms) = (stats.pid, stats.facts, stats.last_load_ms);
             }

@@ -11,20 +11,30 @@ use nvml_wrapper::enums::device::UsedGpuMemory;
 pub(crate) trait Cards: fmt::Debug + Send + Sync {
     /// Of the card with this number, and of the process on it; `None` when it cannot be told.
     fn read(&self, card: u32, process: u32) -> Option<GpuMemory>;
+
+    /// Share of the driver's last sampling period, a sixth of a second to a second, in which the card ran anything, 0 to
+    /// 1; `None` when it cannot be told.
+    fn busy(&self, card: u32) -> Option<f64>;
 }
 
 /// The driver. Its library is loaded when it is first asked, which is when a card is used.
 #[derive(Debug, Default)]
 pub(crate) struct Driver(OnceLock<Option<Nvml>>);
 
-impl Cards for Driver {
-    fn read(&self, card: u32, process: u32) -> Option<GpuMemory> {
+impl Driver {
+    fn nvml(&self) -> Option<&Nvml> {
         let nvml = self.0.get_or_init(|| {
             Nvml::init()
-                .inspect_err(|error| tracing::debug!(%error, "no memory of cards is told"))
+                .inspect_err(|error| tracing::debug!(%error, "nothing of cards is told"))
                 .ok()
         });
-        let device = nvml.as_ref()?.device_by_index(card).ok()?;
+        nvml.as_ref()
+    }
+}
+
+impl Cards for Driver {
+    fn read(&self, card: u32, process: u32) -> Option<GpuMemory> {
+        let device = self.nvml()?.device_by_index(card).ok()?;
         let memory = device.memory_info().ok()?;
         let processes = device.running_compute_processes().unwrap_or_default();
         // In a container the driver may tell other ids than the container's own.
@@ -40,9 +50,16 @@ impl Cards for Driver {
             total_bytes: memory.total,
         })
     }
+
+    fn busy(&self, card: u32) -> Option<f64> {
+        let device = self.nvml()?.device_by_index(card).ok()?;
+        let percent = device.utilization_rates().ok()?.gpu;
+        Some(f64::from(percent.min(100)) / 100.0)
+    }
 }
 
-/// Of the card that the engine process runs on; `None` when it runs on none, or when that cannot be told.
+/// Of the card `device`, and of the engine process on it, 0 when there is none; `None` when it is no card, or when that
+/// cannot be told.
 pub(crate) fn memory(cards: &dyn Cards, device: &str, engine: u32) -> Option<GpuMemory> {
     cards.read(card(device)?, engine)
 }
@@ -81,6 +98,10 @@ mod tests {
                 total_bytes: 8 << 30,
             })
         }
+
+        fn busy(&self, _card: u32) -> Option<f64> {
+            None
+        }
     }
 
     #[test]
@@ -89,6 +110,8 @@ mod tests {
         assert_eq!(of("cuda:1"), Some((1, 900 << 20)));
         assert_eq!(of("cuda:0"), Some((0, 0)));
         assert_eq!(of("cuda:2"), None);
+        let left = memory(&Two, "cuda:1", 0).map(|memory| (memory.card, memory.process_bytes));
+        assert_eq!(left, Some((1, 0)), "no engine, and the card is there still");
         assert_eq!(of("cpu"), None);
     }
 
@@ -98,6 +121,7 @@ mod tests {
         if !std::path::Path::new("/proc/driver/nvidia/version").exists() {
             assert_eq!(driver.read(0, 1), None);
             assert_eq!(driver.read(0, 1), None, "nor the second time");
+            assert_eq!(driver.busy(0), None);
         }
     }
 }

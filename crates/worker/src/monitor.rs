@@ -11,9 +11,11 @@ pub(crate) fn report(context: &Context) -> MemoryReport {
     let stats = context.engines.stats();
     let worker = memory::of(std::process::id());
     let engine = stats.pid.map(memory::of).unwrap_or_default();
-    let gpu = stats.facts.zip(stats.pid).and_then(|(facts, engine)| {
+    // Of a card that was used, also after the models went from it: that they did is what is to be seen.
+    let last = || context.engines.last_facts(&context.engines.own_choice());
+    let gpu = stats.facts.or_else(last).and_then(|facts| {
         let cards = context.cards.as_ref();
-        gpu::memory(cards, &facts.device, engine)
+        gpu::memory(cards, &facts.device, stats.pid.unwrap_or(0))
     });
     let allowance = quota::allowance();
     MemoryReport {

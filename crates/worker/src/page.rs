@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use fleet::metrics::{Held, Page, Process};
+use fleet::metrics::{Budget, Card, Held, Page, Process};
 
 use crate::context::Context;
 use crate::monitor;
@@ -21,6 +21,11 @@ pub(crate) fn page(context: &Context, accept: Option<&str>) -> Result<Page, fmt:
     let stats = context.engines.stats();
     metrics.set_restarts(stats.restarts);
     metrics.set_batch_halvings(stats.batch_halvings);
+    metrics.set_budget(Budget {
+        total: stats.memory_budget,
+        admitted: stats.memory_admitted,
+        waiting: stats.waiting_for_memory,
+    });
     if let Some(facts) = &stats.facts {
         metrics.set_provider(&facts.execution_provider_requested, &facts.execution_provider);
     }
@@ -38,9 +43,13 @@ pub(crate) fn page(context: &Context, accept: Option<&str>) -> Result<Page, fmt:
     metrics.set_memory(Process::Worker, worker);
     metrics.set_memory(Process::Engine, engine);
     metrics.set_limit(memory.used_bytes, memory.limit_bytes);
-    if let Some(gpu) = memory.gpu {
-        metrics.set_card(gpu.card, gpu.process_bytes, gpu.used_bytes, gpu.total_bytes);
-    }
+    metrics.set_card(memory.gpu.map(|gpu| Card {
+        number: gpu.card,
+        process: gpu.process_bytes,
+        used: gpu.used_bytes,
+        total: gpu.total_bytes,
+        busy: context.cards.busy(gpu.card),
+    }));
     if let Some(receipt) = memory.last_unload {
         metrics.set_receipt(receipt, context.receipts.over());
     }

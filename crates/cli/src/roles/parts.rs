@@ -106,6 +106,12 @@ pub(crate) fn broker_config(settings: &Settings, role: &str) -> Result<RabbitCon
     if let (Some(user), Some(password)) = (&broker.user, &broker.password) {
         url = url.with_credentials(user, password.reveal());
     }
+    if url.is_default_elsewhere() {
+        return Err(Fatal::set_up(format!(
+            "broker.url: {url} stands for RabbitMQ's default user and password, which everybody knows: make a user \
+             (`rabbitmqctl add_user`, `set_permissions`) and set broker.user and broker.password"
+        )));
+    }
     let mut config = RabbitConfig::new(url);
     config.topology = topology(settings)?;
     config.name = format!("pitchfleet {role}");

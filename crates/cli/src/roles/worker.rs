@@ -17,7 +17,7 @@ const EXAMPLES: &str = "\
 Examples:
   pitchfleet worker                                    as pitchfleet.toml and the variables say
   pitchfleet worker --config /etc/pitchfleet/pitchfleet.toml
-  PITCHFLEET_BROKER_URL=amqp://rabbitmq PITCHFLEET_STORE_BUCKET=photos pitchfleet worker
+  PITCHFLEET_BROKER_URL=amqp://fleet:secret@rabbitmq PITCHFLEET_STORE_BUCKET=photos pitchfleet worker
 
 SIGTERM or Ctrl-C: what is in hand is finished, the rest goes back to the queue. Again: it ends at once, and the
 broker hands what was in hand to another worker. Start as many as there are machines.";

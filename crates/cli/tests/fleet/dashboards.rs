@@ -6,8 +6,17 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use fleet::metrics::{ApiMetrics, WorkerMetrics};
+use fleet::metrics::{ApiMetrics, Card, WorkerMetrics};
 use serde_json::Value;
+
+/// Of a card, which the machine that tests this may not have.
+pub(crate) const CARD: Card = Card {
+    number: 0,
+    process: 1 << 30,
+    used: 2 << 30,
+    total: 80 << 30,
+    busy: Some(0.35),
+};
 
 pub(crate) fn deploy() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy")
@@ -96,7 +105,7 @@ pub(crate) fn selectors(text: &str) -> Vec<(&str, &str)> {
 fn pages() -> [String; 2] {
     let worker = WorkerMetrics::new("1");
     // What is only there with a card, and after a load.
-    worker.set_card(0, 1, 2, 3);
+    worker.set_card(Some(CARD));
     worker.set_provider("CPUExecutionProvider", "CPUExecutionProvider");
     [
         worker.page(None).unwrap().body,

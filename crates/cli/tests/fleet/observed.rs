@@ -11,7 +11,7 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 use testkit::{Process, http, wait_until};
 
-use crate::dashboards::{deploy, queries, selectors};
+use crate::dashboards::{CARD, deploy, queries, selectors};
 use crate::ground::{Ground, Role, stdout};
 use crate::servers::Servers;
 
@@ -30,7 +30,7 @@ fn with_a_card() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let metrics = WorkerMetrics::new("1");
-    metrics.set_card(0, 1 << 30, 2 << 30, 80 << 30);
+    metrics.set_card(Some(CARD));
     thread::spawn(move || {
         for stream in listener.incoming().map_while(Result::ok) {
             // Whoever goes away in the middle asks again.

@@ -13,6 +13,7 @@ use crate::tokens::create;
 const BROKER_PASSWORD: &str = "brokerPassword5u8Kq2";
 const WRONG_PASSWORD: &str = "wrongPassword7Tz1Lm";
 const WRONG_KEY: &str = "wrongSecretKey0Xc4Vb";
+const SOURCE_KEY: &str = "sourceSecretKey2Yb6Hd";
 const WEBHOOK_SECRET: &str = "C2FVsBQIhrscChlQIMV+b5sSYspob7oD";
 const WEBHOOK_PATH: &str = "webhookPath9Rw3Nj";
 const COLLECTOR_KEY: &str = "collectorKey6Pd8Hs";
@@ -35,20 +36,30 @@ impl Secrets {
     }
 }
 
+/// What `server` answers when it takes `body`, for a client who calls the batch `key`.
+fn post(server: &str, token: &str, key: &str, path: &str, body: &Value) -> Value {
+    let headers = [
+        ("content-type", "application/json"),
+        ("authorization", &*format!("Bearer {token}")),
+        ("idempotency-key", key),
+    ];
+    let url = format!("{server}{path}");
+    let answer = http::request("POST", &url, &headers, body.to_string().as_bytes()).unwrap();
+    assert!(answer.status < 300, "{path}: {answer:?}");
+    answer.json()
+}
+
+/// Submits what lies in `bucket`.
+fn import(server: &str, token: &str, bucket: &str) {
+    let source = json!({"source": {"kind": "prefix", "bucket": bucket, "prefix": "x/"}});
+    let batch = post(server, token, "import", "/v1/batches", &source);
+    let submit = format!("/v1/batches/{}/submit", batch["id"].as_str().unwrap());
+    post(server, token, "import", &submit, &json!({}));
+}
+
 /// Sends what a client's program would, with a webhook whose path nobody is to know; the upload's signed URL.
 fn send(server: &str, token: &str) -> String {
-    let bearer = format!("Bearer {token}");
-    let post = |path: &str, body: &Value| {
-        let headers = [
-            ("content-type", "application/json"),
-            ("authorization", bearer.as_str()),
-            ("idempotency-key", "secrets"),
-        ];
-        let url = format!("{server}{path}");
-        let answer = http::request("POST", &url, &headers, body.to_string().as_bytes()).unwrap();
-        assert!(answer.status < 300, "{path}: {answer:?}");
-        answer.json()
-    };
+    let post = |path: &str, body: &Value| post(server, token, "upload", path, body);
     let webhook = format!("https://hooks.invalid/{WEBHOOK_PATH}");
     let batch = post(
         "/v1/batches",
@@ -80,6 +91,11 @@ fn no_secret_is_in_what_a_fleet_says() {
     let token = create(&ground, &["--tenant", "mcc", "--scope", "submit,read,admin"]);
     let file = ground.home().join("tokens.toml");
     let webhooks = format!("[{{ host = \"hooks.invalid\", secrets = [\"whsec_{WEBHOOK_SECRET}\"] }}]");
+    // A bucket that others own, with a key that they took back.
+    let sources = format!(
+        "[{{ bucket = \"{}\", access_key = \"GK31c2f218a2e44f485b94239e\", secret_key = \"{SOURCE_KEY}\" }}]",
+        servers.bucket.name
+    );
     let role = |arguments: &[&str], format: &str| {
         let mut command = servers.role(&ground, arguments);
         command.envs([
@@ -88,6 +104,7 @@ fn no_secret_is_in_what_a_fleet_says() {
             ("PITCHFLEET_BROKER_URL", &broker),
             ("PITCHFLEET_API_TOKENS", file.to_str().unwrap()),
             ("PITCHFLEET_WEBHOOKS", &webhooks),
+            ("PITCHFLEET_SOURCES", &sources),
             ("OTEL_EXPORTER_OTLP_ENDPOINT", &collector.url),
             ("OTEL_EXPORTER_OTLP_HEADERS", &format!("api-key={COLLECTOR_KEY}")),
         ]);
@@ -108,6 +125,8 @@ fn no_secret_is_in_what_a_fleet_says() {
     api.process.wait_for_line("webhook tried again later");
 
     // And what goes wrong: secrets are nowhere as near to being told as in an error.
+    import(&api.server, &token, &servers.bucket.name);
+    api.process.wait_for_line("batch failed");
     let refused = ground.client(&api.server, &["batches"]);
     assert!(!refused.status.success());
     let mut command = role(&["worker"], "human");
@@ -139,6 +158,7 @@ fn no_secret_is_in_what_a_fleet_says() {
         ("a wrong password", WRONG_PASSWORD.to_owned()),
         ("the bucket's secret key", servers.bucket.secret_key.clone()),
         ("a wrong secret key", WRONG_KEY.to_owned()),
+        ("a source's secret key", SOURCE_KEY.to_owned()),
         ("the webhook's secret", WEBHOOK_SECRET.to_owned()),
         ("the webhook's path", WEBHOOK_PATH.to_owned()),
         ("the token", token.trim_start_matches("pf_").to_owned()),

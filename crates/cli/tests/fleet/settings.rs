@@ -72,6 +72,23 @@ fn a_role_that_lacks_its_servers_says_which() {
 }
 
 #[test]
+fn the_brokers_default_user_is_refused_on_another_machine() {
+    let ground = Ground::new();
+    for (role, url) in [
+        ("worker", "amqp://rabbitmq"),
+        ("api", "amqp://guest:guest@192.0.2.7:5672"),
+    ] {
+        let mut command = ground.pitchfleet();
+        command
+            .arg(role)
+            .envs([("PITCHFLEET_STORE_BUCKET", "b"), ("PITCHFLEET_BROKER_URL", url)]);
+        let output = command.output().unwrap();
+        assert_eq!(output.status.code(), Some(3), "{output:?}");
+        assert!(stderr(&output).contains("rabbitmqctl add_user"), "{output:?}");
+    }
+}
+
+#[test]
 fn a_webhook_secret_that_is_none_is_refused_and_not_repeated() {
     let ground = Ground::new();
     let mut command = ground.pitchfleet();

@@ -17,6 +17,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
 use pitch::analysis::{Analysis, Options, Picture};
 use sha2::{Digest as _, Sha256};
@@ -25,7 +26,7 @@ use crate::admission::Budget;
 use crate::bundle::hex;
 use crate::failure::{EngineError, EngineErrorKind, PhotoFailure, code};
 use crate::frames::{self, FrameError, FromEngine, ToEngine};
-use crate::request::EngineFacts;
+use crate::request::{Admission, EngineFacts};
 
 pub use crate::frames::LoadRequest;
 
@@ -147,8 +148,21 @@ enum Ending {
 /// A photo that is complete.
 struct Job {
     id: u64,
+    since: Instant,
     photo: Vec<u8>,
     options: Options,
+}
+
+impl Job {
+    fn new(id: u64, photo: Vec<u8>, options: Options) -> Self {
+        let since = Instant::now();
+        Self {
+            id,
+            since,
+            photo,
+            options,
+        }
+    }
 }
 
 /// A photo that is being received.
@@ -200,7 +214,7 @@ fn read_photos(
                 };
                 if let Some(failure) = refused {
                     answers.send(&FromEngine::Failed { id, failure }, &[])?;
-                } else if jobs.send(Job { id, photo, options }).is_err() {
+                } else if jobs.send(Job::new(id, photo, options)).is_err() {
                     return Err(io::Error::other("every lane has ended").into());
                 }
             }
@@ -322,20 +336,28 @@ fn work(
     budget: &Budget,
     answers: &Answers,
 ) -> Result<(), FrameError> {
-    let Job { id, photo, options } = job;
+    let lane_wait = job.since.elapsed();
+    let Job {
+        id, photo, options, ..
+    } = job;
     // From here on the photo is in hand: reading its header, too, is what a hostile one may crash or hang.
     answers.send(&FromEngine::Started { id, lane: number }, &[])?;
     let cost = catch_unwind(AssertUnwindSafe(|| lane.cost(&photo, &options))).unwrap_or(0);
     let cost = cost.saturating_add(photo.len() as u64);
-    let share = match budget.try_admit(cost) {
-        Some(share) => share,
+    let (share, memory_wait) = match budget.try_admit(cost) {
+        Some(share) => (share, Duration::ZERO),
         None => {
             answers.send(&FromEngine::Waits { id }, &[])?;
-            let share = budget.admit(cost);
-            answers.send(&FromEngine::Started { id, lane: number }, &[])?;
-            share
+            let asked = Instant::now();
+            (budget.admit(cost), asked.elapsed())
         }
     };
+    let admission = Admission {
+        bytes: cost,
+        lane_wait,
+        memory_wait,
+    };
+    answers.send(&FromEngine::Admitted { id, admission }, &[])?;
 
     let sha256 = hex(&Sha256::digest(&photo));
     let bytes = photo.len() as u64;

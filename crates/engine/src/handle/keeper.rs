@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::process::ExitStatus;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -13,11 +13,12 @@ use tokio::process::{Child, ChildStderr};
 use tokio::sync::{Notify, oneshot, watch};
 use tokio::time::timeout;
 
+use super::counts::{Counted, Counts};
 use super::death::Death;
 use super::lock;
 use crate::failure::PhotoFailure;
 use crate::frames::{self, FromEngine};
-use crate::request::EngineFacts;
+use crate::request::{Admission, EngineFacts};
 use crate::suspects::Part;
 
 /// Bytes of standard error that are kept: the last ones.
@@ -29,8 +30,8 @@ pub(super) struct Ward {
     /// What runs, now: a lane may turn out not to.
     pub(super) facts: Mutex<Arc<EngineFacts>>,
     pub(super) photos: Mutex<Photos>,
-    /// Batches halved since the engine was made, by this process and those before it.
-    pub(super) halvings: Arc<AtomicU64>,
+    /// Of this process and those before it.
+    counts: Counts,
     pub(super) kill: Notify,
     pub(super) ended: watch::Sender<bool>,
 }
@@ -38,6 +39,9 @@ pub(super) struct Ward {
 #[derive(Debug, Default)]
 pub(super) struct Photos {
     pub(super) waiting: HashMap<u64, Waiting>,
+    /// What photos hold of the budget, or that they wait for it. Of those, too, whom nobody waits for any more: a lane has
+    /// them until it is done.
+    shares: HashMap<u64, Counted>,
     /// Set when a photo was over its deadline.
     pub(super) overdue: Option<(u64, Duration)>,
     pub(super) death: Option<Death>,
@@ -48,8 +52,20 @@ pub(super) struct Photos {
 pub(super) struct Waiting {
     /// Whether a lane has it in hand.
     pub(super) in_hand: watch::Sender<bool>,
-    pub(super) pictures: Vec<Picture>,
-    pub(super) answer: oneshot::Sender<Answer>,
+    pictures: Vec<Picture>,
+    admission: Admission,
+    answer: oneshot::Sender<Answer>,
+}
+
+impl Waiting {
+    pub(super) fn new(in_hand: watch::Sender<bool>, answer: oneshot::Sender<Answer>) -> Self {
+        Self {
+            in_hand,
+            pictures: Vec::new(),
+            admission: Admission::default(),
+            answer,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -59,6 +75,7 @@ pub(super) enum Answer {
         pictures: Vec<Picture>,
         sha256: String,
         bytes: u64,
+        admission: Admission,
     },
     Failed(PhotoFailure),
     Died(Part, Death),
@@ -66,11 +83,11 @@ pub(super) enum Answer {
 
 impl Ward {
     /// Of a process that is ready.
-    pub(super) fn new(facts: EngineFacts, halvings: Arc<AtomicU64>) -> Self {
+    pub(super) fn new(facts: EngineFacts, counts: Counts) -> Self {
         Self {
             facts: Mutex::new(Arc::new(facts)),
             photos: Mutex::default(),
-            halvings,
+            counts,
             kill: Notify::new(),
             ended: watch::Sender::new(false),
         }
@@ -106,6 +123,7 @@ impl Keeper {
         };
         let overdue = photos.overdue.map(|(id, _)| id);
         photos.death = Some(death.clone());
+        photos.shares.clear();
         for (id, waiting) in photos.waiting.drain() {
             let part = match (*waiting.in_hand.borrow(), overdue) {
                 (false, _) => Part::Waiting,
@@ -161,7 +179,7 @@ async fn answers(reader: &mut BufReader<OwnedReadHalf>, ward: &Ward) {
                 // Each lane tells of all.
                 let new = halvings.saturating_sub(halved);
                 halved += new;
-                ward.halvings.fetch_add(new, Ordering::Relaxed);
+                ward.counts.halvings.fetch_add(new, Ordering::Relaxed);
                 if new > 0 {
                     tracing::warn!(
                         "the card's memory did not suffice for a batch: batches are half as large now"
@@ -176,6 +194,21 @@ async fn answers(reader: &mut BufReader<OwnedReadHalf>, ward: &Ward) {
             FromEngine::Waits { id } => {
                 if let Some(waiting) = photos.waiting.get(&id) {
                     waiting.in_hand.send_replace(false);
+                    photos.shares.insert(id, Counted::new(&ward.counts.waiting, 1));
+                }
+            }
+            FromEngine::Admitted { id, admission } => {
+                if let Some(waiting) = photos.waiting.get_mut(&id) {
+                    waiting.admission = admission;
+                    // Of one that did not wait nothing has changed, and nobody is to be woken.
+                    waiting
+                        .in_hand
+                        .send_if_modified(|in_hand| !std::mem::replace(in_hand, true));
+                }
+                // Of photos that were never sent there are none to count.
+                if photos.waiting.contains_key(&id) || photos.shares.contains_key(&id) {
+                    let share = Counted::new(&ward.counts.admitted, admission.bytes);
+                    photos.shares.insert(id, share);
                 }
             }
             FromEngine::Picture { id, kind } => {
@@ -189,16 +222,20 @@ async fn answers(reader: &mut BufReader<OwnedReadHalf>, ward: &Ward) {
                 sha256,
                 bytes,
             } => {
-                if let Some(Waiting { pictures, answer, .. }) = photos.waiting.remove(&id) {
-                    let _ = answer.send(Answer::Done {
+                // Whoever has the answer finds the budget without its photo.
+                photos.shares.remove(&id);
+                if let Some(waiting) = photos.waiting.remove(&id) {
+                    let _ = waiting.answer.send(Answer::Done {
                         analysis,
-                        pictures,
+                        pictures: waiting.pictures,
                         sha256,
                         bytes,
+                        admission: waiting.admission,
                     });
                 }
             }
             FromEngine::Failed { id, failure } => {
+                photos.shares.remove(&id);
                 if let Some(waiting) = photos.waiting.remove(&id) {
                     let _ = waiting.answer.send(Answer::Failed(failure));
                 }

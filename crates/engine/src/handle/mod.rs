@@ -1,16 +1,18 @@
 //! The parent's side of an engine process.
 
+mod counts;
 mod death;
 mod keeper;
 mod process;
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Semaphore, SemaphorePermit};
 
+use self::counts::Counts;
 use self::death::Death;
 use self::process::{Outcome, Process};
 use crate::bundle::Bundle;
@@ -42,8 +44,7 @@ struct Shared {
     /// The lock makes sure that only one process is started, however many photos arrive together.
     process: tokio::sync::Mutex<Option<Arc<Process>>>,
     record: Mutex<Record>,
-    /// Batches that were halved, of every process.
-    halvings: Arc<AtomicU64>,
+    counts: Counts,
 }
 
 /// What [`Engine::stats`] tells.
@@ -88,7 +89,7 @@ impl Engine {
             request,
             process: tokio::sync::Mutex::default(),
             record: Mutex::default(),
-            halvings: Arc::default(),
+            counts: Counts::default(),
         };
         Self {
             shared: Arc::new(shared),
@@ -193,7 +194,15 @@ impl Engine {
     /// Numbers so far.
     pub fn stats(&self) -> EngineStats {
         let mut stats = self.record().stats.clone();
-        stats.batch_halvings = self.shared.halvings.load(Ordering::Relaxed);
+        let Counts {
+            halvings,
+            admitted,
+            waiting,
+        } = &self.shared.counts;
+        stats.batch_halvings = halvings.load(Ordering::Relaxed);
+        stats.memory_admitted = admitted.load(Ordering::Relaxed);
+        stats.waiting_for_memory = waiting.load(Ordering::Relaxed);
+        stats.memory_budget = self.shared.request.memory_budget;
         stats
     }
 
@@ -228,7 +237,7 @@ impl Engine {
         }
         let began = std::time::Instant::now();
         let process =
-            Arc::new(Process::start(&self.shared.config, &self.shared.request, &self.shared.halvings).await?);
+            Arc::new(Process::start(&self.shared.config, &self.shared.request, &self.shared.counts).await?);
         let mut record = self.record();
         record.stats.loads += 1;
         record.stats.last_load_ms = Some(began.elapsed().as_secs_f64() * 1e3);

@@ -17,6 +17,7 @@ use tokio::process::{Child, Command};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout;
 
+use super::counts::Counts;
 use super::death::Death;
 use super::keeper::{Answer, Keeper, Waiting, Ward};
 use super::lock;
@@ -59,7 +60,7 @@ impl Process {
     pub(super) async fn start(
         config: &EngineConfig,
         request: &LoadRequest,
-        halvings: &Arc<AtomicU64>,
+        counts: &Counts,
     ) -> Result<Self, EngineError> {
         let (child, stream) = spawn(config, request.lanes)
             .map_err(|error| failed(format!("the engine process cannot be started: {error}")))?;
@@ -85,7 +86,7 @@ impl Process {
             }
         };
         let pid = keeper.child.id();
-        let ward = Arc::new(Ward::new(facts, halvings.clone()));
+        let ward = Arc::new(Ward::new(facts, counts.clone()));
         tokio::spawn(keeper.keep(reader, ward.clone()));
         let (frames, to_write) = mpsc::channel(FRAMES_AHEAD);
         tokio::spawn(write_frames(write, to_write));
@@ -128,12 +129,7 @@ impl Process {
             if let Some(death) = &photos.death {
                 return Outcome::Died(Part::Waiting, death.clone());
             }
-            let waiting = Waiting {
-                in_hand,
-                pictures: Vec::new(),
-                answer,
-            };
-            photos.waiting.insert(id, waiting);
+            photos.waiting.insert(id, Waiting::new(in_hand, answer));
         }
         let mut forget = Forget {
             process: self,
@@ -163,6 +159,7 @@ impl Process {
                 pictures,
                 sha256,
                 bytes,
+                admission,
             }) => {
                 let mut analysis = *analysis;
                 analysis.timing.fetch = (opening + fetching).as_secs_f64() * 1e3;
@@ -172,6 +169,7 @@ impl Process {
                     pictures,
                     sha256,
                     bytes,
+                    admission,
                     facts,
                 }))
             }

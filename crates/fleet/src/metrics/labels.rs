@@ -48,6 +48,15 @@ pub enum Process {
     Engine,
 }
 
+/// What a photo waits for once it is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Resource {
+    /// A lane of the engine.
+    Lane,
+    /// Its share of the memory budget.
+    Memory,
+}
+
 /// How a batch came to be worked on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Submission {
@@ -149,6 +158,7 @@ words!(PhotoQueue: Bulk = "bulk", Express = "express");
 words!(PhotoOutcome: Ok = "ok", Reused = "reused", Failed = "failed", Cancelled = "cancelled");
 words!(DeliveryResult: Done = "done", Retried = "retried", Requeued = "requeued", Rejected = "rejected");
 words!(Process: Worker = "worker", Engine = "engine");
+words!(Resource: Lane = "lane", Memory = "memory");
 words!(Submission: New = "new", Retry = "retry");
 words!(BatchEnd: Completed = "completed", Cancelled = "cancelled", Failed = "failed");
 words!(PhotoEnd: Ok = "ok", Failed = "failed", Skipped = "skipped");

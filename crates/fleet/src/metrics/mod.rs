@@ -28,7 +28,7 @@ use self::labels::Word;
 pub use self::labels::{
     BatchEnd, DeadLetter, DeliveryResult, PhotoEnd, PhotoOutcome, PhotoQueue, Process, Submission, WebhookEnd,
 };
-pub use self::worker::{Held, WorkerMetrics};
+pub use self::worker::{Budget, Card, Held, WorkerMetrics};
 
 type Labels<const N: usize> = [(&'static str, &'static str); N];
 type Counters<const N: usize> = Family<Labels<N>, Counter>;

@@ -1,7 +1,11 @@
 //! What a worker counts and measures.
 
+mod buckets;
+mod cards;
+
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use pitch::photo::PhotoErrorKind;
 use prometheus_client::metrics::counter::Counter;
@@ -11,7 +15,10 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
-use super::labels::Word;
+use self::buckets::{admission_buckets, load_buckets, stage_buckets, wait_buckets};
+pub use self::cards::Card;
+use self::cards::Cards;
+use super::labels::{Resource, Word};
 use super::{
     Broker, Counters, DeliveryResult, Gauges, Histograms, Page, PhotoOutcome, PhotoQueue, Process, add,
     add_in, observe, set_one, whole,
@@ -28,28 +35,6 @@ const STAGES: [&str; 7] = [
 /// The label of a failure whose code is none of ours.
 const OTHER: &str = "other";
 
-/// Seconds: from what a classifier takes to what a large photo does.
-fn stage_buckets() -> Histogram {
-    Histogram::new([
-        0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
-    ])
-}
-
-/// Seconds: from a photo that finds an idle worker to a night's backlog.
-fn wait_buckets() -> Histogram {
-    Histogram::new([
-        0.01, 0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3_600.0, 14_400.0,
-    ])
-}
-
-/// Seconds: from a warm page cache to a card that has to be woken.
-fn load_buckets() -> Histogram {
-    Histogram::new([0.05, 0.1, 0.2, 0.35, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0])
-}
-
-/// By the number that NVML gives a card.
-type PerCard = Family<[(&'static str, u32); 1], Gauge>;
-
 /// Bytes that a process holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Held {
@@ -59,6 +44,17 @@ pub struct Held {
     pub private: u64,
     /// The most that was ever resident.
     pub peak: u64,
+}
+
+/// The engine's budget for decoded photos: it admits them by what they cost, not by count.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Budget {
+    /// Bytes.
+    pub total: u64,
+    /// Bytes that are taken.
+    pub admitted: u64,
+    /// Photos that wait until enough of it is given back.
+    pub waiting: u64,
 }
 
 /// What a worker counts and measures.
@@ -71,6 +67,7 @@ pub struct WorkerMetrics {
     queue_wait: Histograms<1>,
     photo_duration: Histograms<1>,
     stage_duration: Histograms<1>,
+    admission_wait: Histograms<1>,
     in_hand: Gauge,
     worker_state: Gauges<1>,
     model_state: Gauges<1>,
@@ -86,9 +83,10 @@ pub struct WorkerMetrics {
     peak: Gauges<1>,
     memory_used: Gauge,
     memory_limit: Gauge,
-    card_process: PerCard,
-    card_used: PerCard,
-    card_total: PerCard,
+    memory_budget: Gauge,
+    memory_admitted: Gauge,
+    memory_waiting: Gauge,
+    cards: Cards,
     memory_floor: Gauge,
     residue: Gauge,
     residues: Counter,
@@ -143,6 +141,14 @@ impl WorkerMetrics {
                 Unit::Seconds,
                 "Time in each stage, of analysed photos",
                 Histograms::new_with_constructor(stage_buckets),
+            ),
+            admission_wait: add_in(
+                r,
+                "admission_wait",
+                Unit::Seconds,
+                "From fetched to analysis, of analysed photos. lane: until one of the engine took it, loading of models \
+                 included; memory: then until memory_budget had room for it, 0 for one that found room",
+                Histograms::new_with_constructor(admission_buckets),
             ),
             in_hand: add(
                 r,
@@ -241,27 +247,27 @@ impl WorkerMetrics {
                 "The smaller of the cgroup's limit and the machine's memory",
                 Gauge::default(),
             ),
-            card_process: add_in(
+            memory_budget: add_in(
                 r,
-                "vram_process",
+                "memory_budget",
                 Unit::Bytes,
-                "GPU memory that the engine process holds; absent without a card",
-                Family::default(),
+                "What decoded photos may hold in the engine at the same time; others wait",
+                Gauge::default(),
             ),
-            card_used: add_in(
+            memory_admitted: add_in(
                 r,
-                "vram_device_used",
+                "memory_admitted",
                 Unit::Bytes,
-                "GPU memory of the card that is in use, whoever uses it; absent without a card",
-                Family::default(),
+                "What photos take of memory_budget now, by their headers; one that is larger than all of it goes alone",
+                Gauge::default(),
             ),
-            card_total: add_in(
+            memory_waiting: add(
                 r,
-                "vram_device_total",
-                Unit::Bytes,
-                "GPU memory of the card; absent without a card",
-                Family::default(),
+                "memory_waiting_photos",
+                "Photos that lanes of the engine have taken and that wait for room in memory_budget now",
+                Gauge::default(),
             ),
+            cards: Cards::new(r),
             memory_floor: add_in(
                 r,
                 "memory_floor",
@@ -312,6 +318,12 @@ impl WorkerMetrics {
         }
         for stage in STAGES {
             drop(self.stage_duration.get_or_create(&[("stage", stage)]));
+        }
+        for &resource in Resource::ALL {
+            drop(
+                self.admission_wait
+                    .get_or_create(&[("resource", resource.word())]),
+            );
         }
         for outcome in ["ok", "failed"] {
             drop(self.model_loads.get_or_create(&[("outcome", outcome)]));
@@ -365,6 +377,16 @@ impl WorkerMetrics {
         }
         observe(&self.queue_wait, ("queue", queue.word()), queued);
         observe(&self.photo_duration, ("queue", queue.word()), total);
+    }
+
+    /// A photo that was analysed waited so long for a lane of the engine, and then for memory.
+    pub fn admission(&self, lane: Duration, memory: Duration) {
+        for (resource, wait) in [(Resource::Lane, lane), (Resource::Memory, memory)] {
+            let labels = [("resource", resource.word())];
+            self.admission_wait
+                .get_or_create(&labels)
+                .observe(wait.as_secs_f64());
+        }
     }
 
     /// The models were loaded in so many seconds; `None` when they could not be.
@@ -437,12 +459,16 @@ impl WorkerMetrics {
         self.memory_limit.set(whole(limit));
     }
 
-    /// Bytes of a card's memory: of the engine process, of all, and what there is.
-    pub fn set_card(&self, card: u32, process: u64, used: u64, total: u64) {
-        let labels = [("gpu", card)];
-        self.card_process.get_or_create(&labels).set(whole(process));
-        self.card_used.get_or_create(&labels).set(whole(used));
-        self.card_total.get_or_create(&labels).set(whole(total));
+    /// What the engine may hold of decoded photos, and what it holds.
+    pub fn set_budget(&self, budget: Budget) {
+        self.memory_budget.set(whole(budget.total));
+        self.memory_admitted.set(whole(budget.admitted));
+        self.memory_waiting.set(whole(budget.waiting));
+    }
+
+    /// How the card is that the models run on, or ran on; `None` when there is none, or when its driver does not tell.
+    pub fn set_card(&self, card: Option<Card>) {
+        self.cards.set(card);
     }
 
     /// What the last unload gave back, and how many since the start left too much.

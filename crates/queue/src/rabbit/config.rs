@@ -49,6 +49,18 @@ impl AmqpUrl {
         (&self.0.authority.host, self.0.authority.port)
     }
 
+    /// Whether it would send RabbitMQ's default user and password, which everybody knows, to another machine. A URL
+    /// without a user means these.
+    pub fn is_default_elsewhere(&self) -> bool {
+        let authority = &self.0.authority;
+        let is_here = authority.host.eq_ignore_ascii_case("localhost")
+            || authority
+                .host
+                .parse::<IpAddr>()
+                .is_ok_and(|address| address.is_loopback());
+        authority.userinfo.username == "guest" && authority.userinfo.password == "guest" && !is_here
+    }
+
     pub(super) fn to_uri(&self, heartbeat: Duration) -> AMQPUri {
         let mut uri = self.0.clone();
         let seconds = u16::try_from(heartbeat.as_secs().max(1)).unwrap_or(u16::MAX);
@@ -207,6 +219,25 @@ mod tests {
             parse("amqp://[::1]").to_string(),
             "amqp://guest:***@[::1]:5672/%2F"
         );
+    }
+
+    #[test]
+    fn the_default_user_is_for_this_machine_only() {
+        for (url, elsewhere) in [
+            ("amqp://rabbitmq", true),
+            ("amqp://guest:guest@192.0.2.7", true),
+            ("amqps://guest:guest@[2001:db8::1]", true),
+            ("amqp://localhost.example.org", true),
+            ("amqp://localhost", false),
+            ("amqp://127.0.0.2", false),
+            ("amqp://[::1]", false),
+            ("amqp://guest:another@rabbitmq", false),
+            ("amqp://fleet:guest@rabbitmq", false),
+        ] {
+            assert_eq!(parse(url).is_default_elsewhere(), elsewhere, "{url}");
+        }
+        let replaced = parse("amqp://rabbitmq").with_credentials("fleet", "secret");
+        assert!(!replaced.is_default_elsewhere());
     }
 
     #[test]

@@ -23,6 +23,9 @@ use store::{Buckets, FolderStore, Store};
 use tokio_util::sync::CancellationToken;
 use worker::{Farewell, Worker, WorkerConfig, WorkerError};
 
+/// Bytes that decoded photos may hold.
+pub(crate) const BUDGET: u64 = 512 << 20;
+
 /// The engine process's side, with the demo models.
 #[test]
 #[ignore = "run by the other tests as the engine process"]
@@ -73,8 +76,9 @@ fn load(request: &LoadRequest) -> Result<Loaded, EngineError> {
 struct Obedient;
 
 impl EngineLane for Obedient {
-    fn cost(&self, _photo: &[u8], _options: &Options) -> u64 {
-        0
+    fn cost(&self, photo: &[u8], _options: &Options) -> u64 {
+        // As much as the whole budget: one after the other.
+        if photo.starts_with(b"until ") { BUDGET } else { 0 }
     }
 
     fn analyse(&mut self, photo: &[u8], options: &Options) -> Result<(Analysis, Vec<Picture>), PhotoFailure> {
@@ -84,6 +88,13 @@ impl EngineLane for Obedient {
             Some("slow") => {
                 let time: u64 = words.next().unwrap().parse().unwrap();
                 std::thread::sleep(Duration::from_millis(time));
+            }
+            // Holds its memory until the file is there.
+            Some("until") => {
+                let gate = Path::new(words.next().unwrap());
+                while !gate.exists() {
+                    std::thread::sleep(Duration::from_millis(1));
+                }
             }
             Some("crash") => std::process::abort(),
             Some("hang") => loop {
@@ -116,7 +127,7 @@ fn engine_of(child: &str, lanes: usize, bundle: &Path) -> Engine {
         .map(OsString::from)
         .into();
     config.lanes = NonZeroUsize::new(lanes);
-    config.memory_budget = Some(512 << 20);
+    config.memory_budget = Some(BUDGET);
     config.photo_deadline = Duration::from_secs(20);
     Engine::new(config).unwrap()
 }

@@ -14,7 +14,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::harness::{Fleet, batch, demo, obedient_engine, obedient_engine_with, until};
+use crate::harness::{BUDGET, Fleet, batch, demo, obedient_engine, obedient_engine_with, until};
 
 /// The next heartbeat.
 async fn heartbeat(events: &mut Box<dyn Subscription>) -> Box<Heartbeat> {
@@ -134,6 +134,12 @@ async fn the_pages_say_how_it_is() {
             "pitchfleet_model_state{state=\"warm\"} 1",
             "pitchfleet_model_loads_total{outcome=\"ok\"} 1",
             "pitchfleet_broker_connected 1",
+            "pitchfleet_admission_wait_seconds_count{resource=\"lane\"} 1",
+            "pitchfleet_admission_wait_seconds_count{resource=\"memory\"} 1",
+            "pitchfleet_admission_wait_seconds_sum{resource=\"memory\"} 0.0",
+            "pitchfleet_memory_budget_bytes 536870912",
+            "pitchfleet_memory_admitted_bytes 0",
+            "pitchfleet_memory_waiting_photos 0",
             "pitchfleet_execution_provider_info{requested=\"CPUExecutionProvider\",actual=\"CPUExecutionProvider\"} 1",
         ] {
             assert!(
@@ -150,6 +156,50 @@ async fn the_pages_say_how_it_is() {
     let (head, why) = get(address, "/readyz", "*/*").await;
     assert!(head.starts_with("http/1.1 503"), "{head}");
     assert_eq!(why, "the worker is going\n");
+}
+
+#[tokio::test]
+async fn who_waits_for_memory_and_how_long_is_counted() {
+    let fleet = Fleet::new(obedient_engine(2));
+    let worker = fleet.worker();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let _pages = AbortOnDropHandle::new(tokio::spawn(worker.pages().serve(listener)));
+    let gate = fleet.folder.path().join("gate");
+    let command = format!("until {}", gate.display());
+    let page_with = async |samples: &[&str]| {
+        until(async || {
+            let (_, page) = get(address, "/metrics", "*/*").await;
+            samples
+                .iter()
+                .all(|sample| page.lines().any(|line| line == *sample))
+        })
+        .await;
+    };
+    let done = async {
+        fleet.tell(&[&command, &command]).await;
+        let taken = BUDGET + command.len() as u64;
+        page_with(&[
+            &format!("pitchfleet_memory_admitted_bytes {taken}"),
+            "pitchfleet_memory_waiting_photos 1",
+        ])
+        .await;
+        std::fs::write(&gate, "").unwrap();
+        fleet.results(2).await;
+        page_with(&[
+            "pitchfleet_memory_admitted_bytes 0",
+            "pitchfleet_memory_waiting_photos 0",
+            "pitchfleet_admission_wait_seconds_count{resource=\"memory\"} 2",
+            "pitchfleet_admission_wait_seconds_count{resource=\"lane\"} 2",
+        ])
+        .await;
+        let (_, page) = get(address, "/metrics", "*/*").await;
+        let sum = page.lines().find_map(|line| {
+            line.strip_prefix("pitchfleet_admission_wait_seconds_sum{resource=\"memory\"} ")
+        });
+        assert!(sum.unwrap().parse::<f64>().unwrap() > 0.0, "{page}");
+    };
+    crate::harness::run_until(worker, done).await.unwrap();
 }
 
 /// A bundle in `folder` with another digest for each `threshold`.

@@ -15,6 +15,13 @@ fn worked() -> WorkerMetrics {
             ..TimingMs::default()
         },
     );
+    metrics.admission(Duration::from_millis(40), Duration::ZERO);
+    metrics.admission(Duration::ZERO, Duration::from_millis(1500));
+    metrics.set_budget(Budget {
+        total: 512 << 20,
+        admitted: 300 << 20,
+        waiting: 1,
+    });
     metrics.load(Some(0.08));
     metrics.set_provider("CPUExecutionProvider", "CPUExecutionProvider");
     metrics
@@ -41,6 +48,11 @@ fn what_has_not_happened_is_zero_and_not_absent() {
         r#"pitchfleet_build_info{version="1"} 1"#,
         "pitchfleet_inference_child_restarts_total 0",
         "pitchfleet_batch_halvings_total 0",
+        r#"pitchfleet_admission_wait_seconds_count{resource="lane"} 0"#,
+        r#"pitchfleet_admission_wait_seconds_count{resource="memory"} 0"#,
+        "pitchfleet_memory_budget_bytes 0",
+        "pitchfleet_memory_admitted_bytes 0",
+        "pitchfleet_memory_waiting_photos 0",
     ] {
         assert!(
             page.lines().any(|line| line == sample),
@@ -58,12 +70,51 @@ fn what_happened_is_counted_once_and_in_base_units() {
         r#"pitchfleet_stage_duration_seconds_bucket{stage="decode",le="0.25"} 1"#,
         r#"pitchfleet_photo_duration_seconds_sum{queue="express"} 0.3"#,
         r#"pitchfleet_stage_duration_seconds_count{stage="fetch"} 0"#,
+        r#"pitchfleet_admission_wait_seconds_bucket{resource="lane",le="0.01"} 1"#,
+        r#"pitchfleet_admission_wait_seconds_bucket{resource="lane",le="0.05"} 2"#,
+        r#"pitchfleet_admission_wait_seconds_bucket{resource="memory",le="0.001"} 1"#,
+        r#"pitchfleet_admission_wait_seconds_bucket{resource="memory",le="1.0"} 1"#,
+        r#"pitchfleet_admission_wait_seconds_bucket{resource="memory",le="2.5"} 2"#,
+        r#"pitchfleet_admission_wait_seconds_sum{resource="memory"} 1.5"#,
+        "pitchfleet_memory_budget_bytes 536870912",
+        "pitchfleet_memory_admitted_bytes 314572800",
+        "pitchfleet_memory_waiting_photos 1",
     ] {
         assert!(
             page.lines().any(|line| line == sample),
             "no `{sample}` in\n{page}"
         );
     }
+}
+
+#[test]
+fn of_a_card_what_its_driver_tells_is_shown() {
+    let metrics = WorkerMetrics::new("1");
+    let page = || metrics.page(None).unwrap().body;
+    assert!(!page().contains("{gpu="), "no card, no number");
+    let card = Card {
+        number: 1,
+        process: 900,
+        used: 1000,
+        total: 8000,
+        busy: Some(0.35),
+    };
+    metrics.set_card(Some(card));
+    for sample in [
+        r#"pitchfleet_vram_process_bytes{gpu="1"} 900"#,
+        r#"pitchfleet_vram_device_used_bytes{gpu="1"} 1000"#,
+        r#"pitchfleet_vram_device_total_bytes{gpu="1"} 8000"#,
+        r#"pitchfleet_gpu_busy_ratio{gpu="1"} 0.35"#,
+    ] {
+        assert!(page().lines().any(|line| line == sample), "no `{sample}`");
+    }
+    metrics.set_card(Some(Card { busy: None, ..card }));
+    assert!(!page().contains("gpu_busy_ratio{") && page().contains("{gpu="));
+    metrics.set_card(None);
+    assert!(
+        !page().contains("{gpu="),
+        "the last number would be taken for the present one"
+    );
 }
 
 #[test]
