@@ -95,7 +95,7 @@ fn backlog(depths: &Depths) -> Backlog {
     Backlog {
         bulk: queue(Lane::Bulk),
         express: queue(Lane::Express),
-        delayed: depths.delayed.values().sum(),
+        delayed: depths.waiting(),
         parked: depths.ready(Lane::Parked),
     }
 }

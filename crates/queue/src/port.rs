@@ -41,6 +41,11 @@ impl Lane {
         }
     }
 
+    /// Whether workers take from it.
+    pub fn is_work(self) -> bool {
+        matches!(self, Self::Bulk | Self::Express)
+    }
+
     /// Whether what is here was rejected elsewhere.
     pub fn is_dead_letters(self) -> bool {
         matches!(self, Self::Dead | Self::Parked)
@@ -104,8 +109,10 @@ impl Connection {
 pub struct Depths {
     /// By lane.
     pub lanes: BTreeMap<Lane, LaneDepth>,
-    /// Waiting for their delay to pass, by delay. A lane is not drained while something is due within the grace.
+    /// Photos waiting to be tried again, by delay. A lane is not drained while something is due within the grace.
     pub delayed: BTreeMap<Duration, u64>,
+    /// What coordinators put off, by delay: the next look at a batch, a webhook that was not taken.
+    pub put_off: BTreeMap<Duration, u64>,
 }
 
 /// One lane at one moment.
@@ -123,9 +130,14 @@ impl Depths {
         self.lanes.get(&lane).map_or(0, |depth| depth.ready)
     }
 
-    /// Messages that fall due in less than or about `horizon`.
+    /// Photos that fall due in less than or about `horizon`.
     pub fn delayed_within(&self, horizon: Duration) -> u64 {
         self.delayed.range(..=horizon).map(|(_, count)| count).sum()
+    }
+
+    /// Messages of every lane that wait for their delay to pass.
+    pub fn waiting(&self) -> u64 {
+        self.delayed.values().chain(self.put_off.values()).sum()
     }
 }
 

@@ -7,6 +7,9 @@
 //!                      └── <prefix>.retry.<delay>       <prefix>.dead ──► coordinators ──► <prefix>.parked
 //! ```
 //!
+//! What is no photo waits apart, in `<prefix>.later.<delay>`: whether work is about to come back is asked of the broker,
+//! which tells how many messages a queue holds, and not for whom.
+//!
 //! Everything that holds work is a durable quorum queue. What moves on the broker's own account (a delay that passed,
 //! a delivery limit) is moved at least once: without `at-least-once` a broker that stops at the wrong moment loses it.
 //!
@@ -138,16 +141,17 @@ impl Topology {
         format!("{}.{suffix}", self.prefix)
     }
 
-    /// The exchange, and the queue behind it, where a message waits for `delay` (one of [`Self::retry_delays`]). The
-    /// routing key names the lane's queue that it goes to afterwards.
-    pub fn retry(&self, delay: Duration) -> String {
+    /// The exchange, and the queue behind it, where a message of `lane` waits for `delay` (one of
+    /// [`Self::retry_delays`]). The routing key names the lane's queue that it goes to afterwards.
+    pub fn later(&self, lane: Lane, delay: Duration) -> String {
+        let kind = if lane.is_work() { "retry" } else { "later" };
         let millis = delay.as_millis();
         let (count, unit) = match millis {
             _ if millis.is_multiple_of(60_000) => (millis / 60_000, "m"),
             _ if millis.is_multiple_of(1_000) => (millis / 1_000, "s"),
             _ => (millis, "ms"),
         };
-        format!("{}.retry.{count}{unit}", self.prefix)
+        format!("{}.{kind}.{count}{unit}", self.prefix)
     }
 
     /// The exchange of `fanout`.
@@ -162,7 +166,7 @@ impl Topology {
     pub fn exchanges(&self) -> Vec<String> {
         let fanouts = Fanout::ALL.into_iter().map(|fanout| self.fanout(fanout));
         fanouts
-            .chain(self.retry_delays().map(|delay| self.retry(delay)))
+            .chain(self.delays().map(|(lane, delay)| self.later(lane, delay)))
             .collect()
     }
 
@@ -170,8 +174,14 @@ impl Topology {
     pub fn queues(&self) -> Vec<QueueSpec> {
         let lanes = Lane::ALL.into_iter().map(|lane| self.lane_spec(lane));
         lanes
-            .chain(self.retry_delays().map(|delay| self.retry_spec(delay)))
+            .chain(self.delays().map(|(lane, delay)| self.later_spec(lane, delay)))
             .collect()
+    }
+
+    /// Every delay, once for photos and once for what is none.
+    fn delays(&self) -> impl Iterator<Item = (Lane, Duration)> + '_ {
+        let lanes = [Lane::Bulk, Lane::Control].into_iter();
+        lanes.flat_map(|lane| self.retry_delays().map(move |delay| (lane, delay)))
     }
 
     fn lane_spec(&self, lane: Lane) -> QueueSpec {
@@ -193,8 +203,8 @@ impl Topology {
         }
     }
 
-    fn retry_spec(&self, delay: Duration) -> QueueSpec {
-        let name = self.retry(delay);
+    fn later_spec(&self, lane: Lane, delay: Duration) -> QueueSpec {
+        let name = self.later(lane, delay);
         let millis = u32::try_from(delay.as_millis()).unwrap_or(u32::MAX);
         // No dead-letter routing key: the message's own is the queue that it goes back to.
         let mut arguments = vec![
@@ -260,6 +270,11 @@ mod tests {
                 "pitchfleet.retry.30s",
                 "pitchfleet.retry.2m",
                 "pitchfleet.retry.10m",
+                "pitchfleet.later.1s",
+                "pitchfleet.later.5s",
+                "pitchfleet.later.30s",
+                "pitchfleet.later.2m",
+                "pitchfleet.later.10m",
             ]
         );
         assert_eq!(
@@ -303,7 +318,9 @@ mod tests {
             .unwrap()
             .with_retry_delays([Duration::from_millis(250)])
             .unwrap();
-        assert_eq!(millis.retry(Duration::from_millis(250)), "t.retry.250ms");
+        let named = |lane| millis.later(lane, Duration::from_millis(250));
+        assert_eq!(named(Lane::Express), "t.retry.250ms");
+        assert_eq!(named(Lane::Dead), "t.later.250ms");
     }
 
     #[test]

@@ -79,15 +79,9 @@ async fn has_lost_jobs(lease: &Lease<'_>) -> Result<bool, Trouble> {
     if depths.ready(Lane::Bulk) + depths.ready(Lane::Express) > 0 {
         return Ok(false);
     }
-    // What is delayed may be a failed job, or the next look at another batch.
+    // Of whatever batch: photos that wait for their next try are not told apart.
     let delayed: u64 = depths.delayed.values().sum();
-    Ok(still_ms >= STALLED_LONG_MS || delayed < others_active(lease).await?.max(1))
-}
-
-async fn others_active(lease: &Lease<'_>) -> Result<u64, Trouble> {
-    let home = lease.shared.buckets.home();
-    let page = home.list(fleet::layout::ACTIVE, None, 1000).await?;
-    Ok(page.objects.len() as u64)
+    Ok(still_ms >= STALLED_LONG_MS || delayed == 0)
 }
 
 /// Looks often at first, so that a small batch whose last event was missed is not kept waiting, and seldom later.

@@ -104,14 +104,21 @@ impl State {
             )
         };
         let mut delayed: BTreeMap<_, u64> = topology.retry_delays().map(|delay| (delay, 0)).collect();
-        for (due, _) in self.delayed.keys() {
-            *delayed
+        let mut put_off = delayed.clone();
+        for ((due, _), (lane, _)) in &self.delayed {
+            let waits = if lane.is_work() {
+                &mut delayed
+            } else {
+                &mut put_off
+            };
+            *waits
                 .entry(topology.delay_for(due.saturating_duration_since(now)))
                 .or_default() += 1;
         }
         Depths {
             lanes: Lane::ALL.into_iter().map(lane).collect(),
             delayed,
+            put_off,
         }
     }
 }

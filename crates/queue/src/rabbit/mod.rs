@@ -179,11 +179,16 @@ impl Queue for RabbitQueue {
                 },
             );
         }
-        let mut delayed = BTreeMap::new();
         for delay in topology.retry_delays() {
-            delayed.insert(delay, session.inspect(&topology.retry(delay)).await?.0.into());
+            for (lane, waits) in [
+                (Lane::Bulk, &mut depths.delayed),
+                (Lane::Control, &mut depths.put_off),
+            ] {
+                let (ready, _) = session.inspect(&topology.later(lane, delay)).await?;
+                waits.insert(delay, ready.into());
+            }
         }
-        Ok(Depths { delayed, ..depths })
+        Ok(depths)
     }
 
     fn connection(&self) -> watch::Receiver<Connection> {

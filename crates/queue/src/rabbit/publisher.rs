@@ -38,7 +38,7 @@ impl Route {
         let (exchange, key, mandatory) = match to {
             Destination::Lane(lane) => (String::new(), topology.queue(lane), true),
             Destination::Later(lane, after) => (
-                topology.retry(topology.delay_for(after)),
+                topology.later(lane, topology.delay_for(after)),
                 topology.queue(lane),
                 true,
             ),

@@ -387,8 +387,7 @@ async fn drained(fleet: &Fleet) {
     let empty = async {
         loop {
             let depths = fleet.queue.depths().await.unwrap();
-            let waiting: u64 = depths.delayed.values().sum();
-            if waiting + depths.ready(Lane::Control) == 0 {
+            if depths.waiting() + depths.ready(Lane::Control) == 0 {
                 break;
             }
             tokio::time::sleep(std::time::Duration::from_secs(1)).await;
