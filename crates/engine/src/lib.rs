@@ -14,6 +14,7 @@ mod device;
 pub mod failure;
 mod frames;
 pub mod handle;
+pub mod memory;
 mod precision;
 pub mod quota;
 pub mod request;

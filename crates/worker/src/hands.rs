@@ -1,13 +1,12 @@
 //! What the life cycle's driver works with: the engine, the queue, and the memory that comes and goes.
 
-use engine::{EngineError, EngineStats};
+use engine::{EngineError, EngineStats, memory};
 use fleet::event::Event;
 use fleet::lifecycle::{UnloadReason, Waiting};
 use queue::Lane;
 
 use crate::context::Context;
 use crate::gpu;
-use crate::memory;
 use crate::models::Hands;
 use crate::monitor;
 use crate::receipts::Bytes;
@@ -29,7 +28,7 @@ impl Hands for Context {
         } = self.engines.stats();
         let held = || {
             let processes = [Some(std::process::id()), engine].into_iter().flatten();
-            let host = processes.map(|pid| memory::of(pid).written).sum();
+            let host = processes.map(|pid| memory::of_process(pid).written).sum();
             let gpu = facts.as_ref().zip(engine).and_then(|(facts, engine)| {
                 let memory = gpu::memory(self.cards.as_ref(), &facts.device, engine)?;
                 Some(memory.used_bytes)
@@ -66,7 +65,9 @@ impl Hands for Context {
             "an unload left too much above the worker's own memory"
         );
         if self.config.recycle_after.is_some_and(|most| times >= most.get()) {
-            tracing::warn!("this process ends, so that what it does not give back comes back");
+            tracing::warn!(
+                "this process ends when it is idle, so that what it does not give back comes back"
+            );
             self.spent.cancel();
         }
     }

@@ -10,7 +10,6 @@ mod engines;
 mod follow;
 mod gpu;
 mod hands;
-mod memory;
 mod models;
 mod monitor;
 mod neighbours;
@@ -31,7 +30,6 @@ mod unwanted;
 mod worker;
 
 pub use config::WorkerConfig;
-pub use memory::trim as trim_allocator;
 pub use pages::Pages;
 pub use schedule::WarmAt;
 pub use worker::{Farewell, Worker, WorkerError};

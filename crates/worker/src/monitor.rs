@@ -1,16 +1,17 @@
 //! How much memory worker, engine and card hold: for heartbeats, the metrics page and the log.
 
-use engine::quota;
+use engine::{memory, quota};
 use fleet::event::MemoryReport;
 
 use crate::context::Context;
-use crate::{gpu, memory};
+use crate::gpu;
 
 /// What is held now.
 pub(crate) fn report(context: &Context) -> MemoryReport {
     let stats = context.engines.stats();
-    let worker = memory::of(std::process::id());
-    let engine = stats.pid.map(memory::of).unwrap_or_default();
+    let own = std::process::id();
+    let worker = memory::of_process(own);
+    let engine = stats.pid.map(memory::of_process).unwrap_or_default();
     // Of a card that was used, also after the models went from it: that they did is what is to be seen.
     let last = || context.engines.last_facts(&context.engines.own_choice());
     let gpu = stats.facts.or_else(last).and_then(|facts| {
@@ -23,8 +24,8 @@ pub(crate) fn report(context: &Context) -> MemoryReport {
         engine_bytes: engine.resident,
         worker_private_bytes: worker.private,
         engine_private_bytes: engine.private,
-        worker_peak_bytes: worker.peak,
-        engine_peak_bytes: engine.peak,
+        worker_peak_bytes: memory::peak(own),
+        engine_peak_bytes: stats.pid.map_or(0, memory::peak),
         used_bytes: allowance.map_or(0, |allowance| allowance.used),
         limit_bytes: allowance.map_or(0, |allowance| allowance.limit),
         gpu,

@@ -28,7 +28,7 @@ pub(super) fn trim_now_and_then() {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
-            ::worker::trim_allocator();
+            engine::memory::trim();
         }
     });
 }
