@@ -3,6 +3,7 @@
 pub(crate) mod chart;
 mod sampler;
 mod targets;
+mod timeline;
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -247,6 +248,8 @@ impl Measure {
     async fn unload(&mut self) {
         self.load_ms.extend(self.engine.stats().last_load_ms);
         self.engine.stop().await;
+        // As a worker does it.
+        engine::memory::trim();
     }
 
     /// Analyses one photo, leaving out those in front that are broken.

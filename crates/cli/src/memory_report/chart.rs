@@ -3,7 +3,7 @@
 use anyhow::anyhow;
 use plotters::prelude::*;
 
-use super::sampler::Sample;
+use super::timeline::Sample;
 use crate::memory::megabytes;
 
 const SIZE: (u32, u32) = (1140, 460);

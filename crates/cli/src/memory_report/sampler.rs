@@ -4,16 +4,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use super::timeline::{Sample, Timeline};
 use crate::memory::{self, Memory};
 
 const PERIOD: Duration = Duration::from_millis(25);
 
-/// Memory at a moment, in seconds since the start.
-pub(super) type Sample = (f64, Memory);
-
-#[derive(Default)]
 struct State {
-    samples: Vec<Sample>,
+    timeline: Timeline,
     peak: Memory,
     ended: bool,
 }
@@ -27,7 +24,11 @@ pub(super) struct Sampler {
 impl Sampler {
     /// Looks until it is told to finish.
     pub(super) fn start(origin: Instant) -> Self {
-        let state = Arc::new(Mutex::new(State::default()));
+        let state = Arc::new(Mutex::new(State {
+            timeline: Timeline::new(),
+            peak: Memory::default(),
+            ended: false,
+        }));
         let shared = Arc::clone(&state);
         let thread = thread::spawn(move || {
             loop {
@@ -36,7 +37,7 @@ impl Sampler {
                 if state.ended {
                     break;
                 }
-                state.samples.push((origin.elapsed().as_secs_f64(), memory));
+                state.timeline.add((origin.elapsed().as_secs_f64(), memory));
                 state.peak = state.peak.max(memory);
                 drop(state);
                 thread::sleep(PERIOD);
@@ -60,7 +61,7 @@ impl Sampler {
         locked(&self.state).ended = true;
         // It holds nothing that could be lost.
         let _ = self.thread.join();
-        std::mem::take(&mut locked(&self.state).samples)
+        locked(&self.state).timeline.take()
     }
 }
 
