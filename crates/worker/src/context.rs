@@ -39,7 +39,7 @@ pub(crate) struct Context {
     pub(crate) events: Events,
     /// The worker was asked to go: what is not with the engine yet goes back to the queue.
     pub(crate) draining: CancellationToken,
-    /// Memory does not come back: the worker is to go when it is idle.
+    /// Memory does not come back: the worker is to begin anew when it is idle.
     pub(crate) spent: CancellationToken,
     /// The time for going is over: what is with the engine goes back, too.
     pub(crate) overdue: CancellationToken,

@@ -165,6 +165,15 @@ impl Models {
         let _ = standing.wait_for(|standing| standing.takes == wanted).await;
     }
 
+    /// Waits until nothing is loaded while photos may be taken. Cancel-safe.
+    pub(crate) async fn rest(&self) {
+        let mut standing = self.standing.subscribe();
+        // The sender is in `self`.
+        let _ = standing
+            .wait_for(|standing| standing.state == State::Cold && standing.takes)
+            .await;
+    }
+
     /// Whether an operator told the worker to take no more.
     pub(crate) fn is_held(&self) -> bool {
         self.machine().is_held()

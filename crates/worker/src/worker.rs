@@ -84,8 +84,9 @@ impl Worker {
         Pages::new(Arc::clone(&self.context))
     }
 
-    /// Works until `shutdown` is done, or until its unloads leave too much too often. Then takes no more, finishes what is with the engine, gives the rest back,
-    /// ends the engine and says goodbye. Waits for the broker for as long as it takes.
+    /// Works until `shutdown` is done, or until its unloads left too much too often and it is idle. Then takes no more,
+    /// finishes what is with the engine, gives the rest back, ends the engine and says goodbye. Waits for the broker for as
+    /// long as it takes.
     ///
     /// # Errors
     /// [`WorkerError::Queue`] when somebody closes the queue, [`WorkerError::Engine`] when the models were to be loaded
@@ -129,18 +130,11 @@ async fn work(
     context: &Arc<Context>,
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<Farewell, WorkerError> {
-    let going = async {
-        tokio::select! {
-            biased;
-            () = shutdown => Ending::Asked,
-            () = context.spent.cancelled() => Ending::Spent,
-        }
-    };
-    tokio::pin!(going);
+    tokio::pin!(shutdown);
     let room = context.engines.own().lanes() + context.config.ahead;
     let mut lanes = tokio::select! {
         biased;
-        ending = &mut going => return Ok(farewell(context, ending, true)),
+        () = &mut shutdown => return Ok(farewell(context, Ending::Asked, true)),
         lanes = attach(context, room) => lanes?,
     };
     let mut in_hand = JoinSet::new();
@@ -158,7 +152,8 @@ async fn work(
         };
         tokio::select! {
             biased;
-            ending = &mut going => break ending,
+            () = &mut shutdown => break Ending::Asked,
+            () = spent(context), if in_hand.is_empty() => break Ending::Spent,
             Some(ended) = in_hand.join_next() => report(ended),
             delivery = next, if in_hand.len() < room => match delivery {
                 Some(delivery) => drop(in_hand.spawn(handle(Arc::clone(context), delivery))),
@@ -184,6 +179,13 @@ enum Ending {
     Spent,
     /// There is no queue any more.
     Closed,
+}
+
+/// Returns when the worker is to begin anew, and may: nothing is loaded, and no operator told it to take no more, which
+/// the next process would not know. Cancel-safe.
+async fn spent(context: &Context) {
+    context.spent.cancelled().await;
+    context.models.rest().await;
 }
 
 fn farewell(context: &Context, ending: Ending, in_time: bool) -> Farewell {

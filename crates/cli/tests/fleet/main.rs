@@ -12,6 +12,7 @@ mod ground;
 mod interrupted;
 mod observed;
 mod orders;
+mod recycled;
 mod scale_in;
 mod secrets;
 mod servers;

@@ -12,6 +12,7 @@ use fleet::result::Outcome;
 use queue::{Destination, Fanout, Message, Subscription};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Mutex;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::harness::{BUDGET, Fleet, batch, demo, obedient_engine, obedient_engine_with, until};
@@ -79,8 +80,12 @@ async fn nothing_is_loaded_while_there_is_nothing_to_do() {
     assert_eq!(fleet.engine.stats().loads, 0);
 }
 
+/// Tests that leak for a while take turns: their workers are one process.
+static LEAKING: Mutex<()> = Mutex::const_new(());
+
 #[tokio::test]
 async fn who_does_not_give_its_memory_back_makes_room_for_a_new_process() {
+    let _turn = LEAKING.lock().await;
     let mut fleet = Fleet::new(obedient_engine(1));
     fleet.config.unload_grace = Some(Duration::ZERO);
     fleet.config.recycle_after = NonZeroU64::new(2);
@@ -105,6 +110,74 @@ async fn who_does_not_give_its_memory_back_makes_room_for_a_new_process() {
     let farewell = farewell.unwrap();
     assert!(farewell.recycle && farewell.in_time, "{farewell:?}");
     assert_eq!(fleet.engine.stats().pid, None);
+}
+
+/// Has every worker of `fleet` do something.
+async fn order(fleet: &Fleet, order: Order) {
+    let command = Command::Models {
+        id: "o".into(),
+        worker: None,
+        order,
+    };
+    let message = Message::json(&command).unwrap();
+    fleet
+        .queue
+        .publish(Destination::Fanout(Fanout::Fleet), &[message])
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn who_was_told_to_take_no_more_does_not_forget_it_by_beginning_anew() {
+    let _turn = LEAKING.lock().await;
+    let mut fleet = Fleet::new(obedient_engine(1));
+    fleet.config.unload_grace = None;
+    fleet.config.recycle_after = NonZeroU64::new(1);
+    let mut events = fleet.queue.subscribe(Fanout::Events).await.unwrap();
+    let leaking = async {
+        for round in 0..3 {
+            fleet.tell(&[format!("ok {round}")]).await;
+            fleet.results(1).await;
+            order(&fleet, Order::Unload).await;
+            assert!(!receipt(&mut events).await.is_over());
+            fleet.home.delete(&fleet.keys().result(0)).await.unwrap();
+        }
+        fleet.tell(&["ok 3"]).await;
+        fleet.results(1).await;
+        let kept = vec![1u8; 128 << 20];
+        order(&fleet, Order::Drain).await;
+        assert!(receipt(&mut events).await.is_over());
+        for _ in 0..3 {
+            assert_eq!(heartbeat(&mut events).await.state, WorkerState::Draining);
+        }
+        order(&fleet, Order::Warm { hold_ms: 0 }).await;
+        while heartbeat(&mut events).await.model.state != State::Warm {}
+        order(&fleet, Order::Unload).await;
+        kept
+    };
+    let running = fleet.worker().run(std::future::pending());
+    let (farewell, kept) = tokio::join!(running, leaking);
+    drop(kept);
+    assert!(farewell.unwrap().recycle);
+}
+
+#[tokio::test]
+async fn the_models_are_there_when_the_clock_says_so_and_stay() {
+    let mut fleet = Fleet::new(obedient_engine(1));
+    fleet.config.unload_grace = Some(Duration::ZERO);
+    // Six fields: the first is for seconds.
+    fleet.config.warm_at = Some("* * * * * *".parse().unwrap());
+    let mut events = fleet.queue.subscribe(Fanout::Events).await.unwrap();
+    let done = async {
+        while heartbeat(&mut events).await.model.state != State::Warm {}
+        // Far longer than the grace.
+        for _ in 0..5 {
+            let said = heartbeat(&mut events).await;
+            assert_eq!((said.state, said.model.state), (WorkerState::Idle, State::Warm));
+        }
+    };
+    fleet.run_until(done).await;
+    assert_eq!(fleet.engine.stats().loads, 1);
 }
 
 #[tokio::test]
@@ -230,16 +303,7 @@ async fn a_batch_keeps_the_bundle_that_it_pinned_and_the_next_one_has_the_new() 
         let next = place.path().join("next");
         std::os::unix::fs::symlink(&new, &next).unwrap();
         std::fs::rename(&next, &current).unwrap();
-        let command = Command::Models {
-            id: "o".into(),
-            worker: None,
-            order: Order::Reload,
-        };
-        let message = Message::json(&command).unwrap();
-        queue
-            .publish(Destination::Fanout(Fanout::Fleet), &[message])
-            .await
-            .unwrap();
+        order(&fleet, Order::Reload).await;
         fleet.engine = obedient_engine_with(&current);
         fleet.batch = batch(2);
         fleet.tell(&slow).await;
