@@ -14,7 +14,6 @@ mod subscription;
 mod supervisor;
 mod wire;
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::num::NonZeroU16;
 use std::sync::Arc;
