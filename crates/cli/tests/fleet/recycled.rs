@@ -128,7 +128,7 @@ impl Fleet {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.worker.id())).ok()?;
         // Field 22, the time that the process was started: `exec` does not change it.
         let started = stat.rsplit(')').next()?.split_whitespace().nth(19)?.to_owned();
-        Some((worker["started_ms"].as_u64()?, started))
+        Some((worker["last"]["started_ms"].as_u64()?, started))
     }
 
     fn wait_began_after(&self, before: u64) -> (u64, String) {

@@ -73,7 +73,7 @@ fn what_happened_is_counted_once_and_in_base_units() {
         r#"pitchfleet_admission_wait_seconds_bucket{resource="lane",le="0.01"} 1"#,
         r#"pitchfleet_admission_wait_seconds_bucket{resource="lane",le="0.05"} 2"#,
         r#"pitchfleet_admission_wait_seconds_bucket{resource="memory",le="0.001"} 1"#,
-        r#"pitchfleet_admission_wait_seconds_bucket{resource="memory",le="1.0"} 1"#,
+        r#"pitchfleet_admission_wait_seconds_bucket{resource="memory",le="1"} 1"#,
         r#"pitchfleet_admission_wait_seconds_bucket{resource="memory",le="2.5"} 2"#,
         r#"pitchfleet_admission_wait_seconds_sum{resource="memory"} 1.5"#,
         "pitchfleet_memory_budget_bytes 536870912",
