@@ -51,7 +51,8 @@ impl Default for WorkerConfig {
             id: format!("{}-{}", host.trim(), std::process::id()),
             program: env!("CARGO_PKG_VERSION").to_owned(),
             spool: std::env::temp_dir(),
-            ahead: 4,
+            // With 4 a tenth of two cores stood idle while photos waited; more cost memory (docs/benchmarks.md).
+            ahead: 8,
             retry: RetryPolicy::default(),
             preload: false,
             unload_grace: Some(Duration::from_secs(30)),

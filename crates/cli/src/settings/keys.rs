@@ -368,7 +368,7 @@ pub(super) const KEYS: &[Key] = &[
     plain(
         "worker",
         "ahead",
-        Such("4"),
+        Such("8"),
         "Photos in hand beyond those with the models, being fetched or stored; absent: enough for the lanes.",
     ),
     plain(

@@ -62,7 +62,7 @@ fn every_key_of_the_example_is_understood() {
     let text = uncommented(false).replace("folder = ", "# folder = ");
     let settings = read(&text, &[]).unwrap();
     assert_eq!(settings.broker.prefix, "pitchfleet");
-    assert_eq!(settings.worker.ahead, Some(4));
+    assert_eq!(settings.worker.ahead, Some(8));
 }
 
 #[test]
