@@ -179,12 +179,7 @@ async fn photos_of_a_cancelled_batch_are_dropped() {
             tenant: fleet.tenant.clone(),
             batch: fleet.batch,
         };
-        let message = Message::json(&command).unwrap();
-        fleet
-            .queue
-            .publish(Destination::Fanout(Fanout::Fleet), &[message])
-            .await
-            .unwrap();
+        fleet.broadcast(&command).await;
         fleet.publish(Lane::Bulk, &told).await;
         until(async || fleet.ready(Lane::Bulk).await == 0).await;
     };

@@ -12,13 +12,13 @@ use engine::{
     Bundle, Engine, EngineConfig, EngineError, EngineFacts, PhotoFailure, Precision, PrecisionChoice,
 };
 use fleet::ids::{BatchId, Tenant};
-use fleet::job::Job;
+use fleet::job::{Command, Job};
 use fleet::layout::BatchKeys;
 use fleet::manifest::{BatchOptions, Item};
 use fleet::result::PhotoResult;
 use pitch::analysis::{Analysis, Options, OverlayKind, Picture};
 use queue::memory::MemoryQueue;
-use queue::{Destination, Lane, Message, Queue, RetryPolicy, Topology};
+use queue::{Destination, Fanout, Lane, Message, Queue, RetryPolicy, Topology};
 use store::{Buckets, FolderStore, Store};
 use tokio_util::sync::CancellationToken;
 use worker::{Farewell, Worker, WorkerConfig, WorkerError};
@@ -222,6 +222,15 @@ impl Fleet {
         let messages: Vec<_> = jobs.iter().map(|job| Message::json(job).unwrap()).collect();
         self.queue
             .publish(Destination::Lane(lane), &messages)
+            .await
+            .unwrap();
+    }
+
+    /// Says it to every worker.
+    pub(crate) async fn broadcast(&self, command: &Command) {
+        let message = Message::json(command).unwrap();
+        self.queue
+            .publish(Destination::Fanout(Fanout::Fleet), &[message])
             .await
             .unwrap();
     }

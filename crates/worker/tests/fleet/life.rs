@@ -1,5 +1,7 @@
 //! When the models come and go, and what the worker shows of it.
 
+use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::num::NonZeroU64;
 use std::path::Path;
 use std::sync::Arc;
@@ -9,11 +11,12 @@ use fleet::event::{Answer, Event, Heartbeat, Receipt, WorkerState};
 use fleet::job::Command;
 use fleet::lifecycle::{Order, State, UnloadReason};
 use fleet::result::Outcome;
-use queue::{Destination, Fanout, Message, Subscription};
+use queue::{Fanout, Subscription};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Mutex;
 use tokio_util::task::AbortOnDropHandle;
+use worker::Worker;
 
 use crate::harness::{BUDGET, Fleet, batch, demo, obedient_engine, obedient_engine_with, until};
 
@@ -35,8 +38,16 @@ async fn receipt(events: &mut Box<dyn Subscription>) -> Receipt {
     }
 }
 
+/// Has `worker` show its pages: where, for as long as the handle is kept.
+async fn pages(worker: &Worker) -> (SocketAddr, AbortOnDropHandle<Infallible>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let serving = tokio::spawn(worker.pages().serve(listener));
+    (address, AbortOnDropHandle::new(serving))
+}
+
 /// `GET path` of whoever serves `address`: status line and header, and body.
-async fn get(address: std::net::SocketAddr, path: &str, accept: &str) -> (String, String) {
+async fn get(address: SocketAddr, path: &str, accept: &str) -> (String, String) {
     let mut stream = TcpStream::connect(address).await.unwrap();
     let request = format!("GET {path} HTTP/1.1\r\nHost: w\r\nAccept: {accept}\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await.unwrap();
@@ -119,12 +130,7 @@ async fn order(fleet: &Fleet, order: Order) {
         worker: None,
         order,
     };
-    let message = Message::json(&command).unwrap();
-    fleet
-        .queue
-        .publish(Destination::Fanout(Fanout::Fleet), &[message])
-        .await
-        .unwrap();
+    fleet.broadcast(&command).await;
 }
 
 #[tokio::test]
@@ -184,9 +190,7 @@ async fn the_models_are_there_when_the_clock_says_so_and_stay() {
 async fn the_pages_say_how_it_is() {
     let fleet = Fleet::new(obedient_engine(1));
     let worker = fleet.worker();
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let _pages = AbortOnDropHandle::new(tokio::spawn(worker.pages().serve(listener)));
+    let (address, _pages) = pages(&worker).await;
     let done = async {
         let (head, _) = get(address, "/readyz", "*/*").await;
         assert!(head.starts_with("http/1.1 200"), "{head}");
@@ -235,9 +239,7 @@ async fn the_pages_say_how_it_is() {
 async fn who_waits_for_memory_and_how_long_is_counted() {
     let fleet = Fleet::new(obedient_engine(2));
     let worker = fleet.worker();
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let _pages = AbortOnDropHandle::new(tokio::spawn(worker.pages().serve(listener)));
+    let (address, _pages) = pages(&worker).await;
     let gate = fleet.folder.path().join("gate");
     let command = format!("until {}", gate.display());
     let page_with = async |samples: &[&str]| {
