@@ -198,7 +198,7 @@ async fn stages(
     let mut analysed = 0;
     let mut in_hand = JoinSet::new();
     loop {
-        while in_hand.len() < engine.lanes() + 2
+        while in_hand.len() <= engine.places()
             && let Some(path) = photos.next()
         {
             let engine = engine.clone();

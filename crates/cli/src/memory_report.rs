@@ -197,10 +197,9 @@ impl Measure {
         // Without --preload the first photo finds the engine cold, as a lazy worker's does.
         self.first_photo().await?;
         self.mark("first photo done");
-        let lanes = self.engine.lanes();
         sampler.forget_peak();
         let wanted = args.busy.max(self.photos.len());
-        self.analyse(wanted, lanes + 2).await?;
+        self.analyse(wanted, self.engine.places() + 1).await?;
         self.stages.push(Stage {
             name: "busy, at most",
             at: self.started.elapsed().as_secs_f64(),
@@ -219,7 +218,7 @@ impl Measure {
             let cold = Instant::now();
             self.analyse(1, 1).await?;
             cycles.first_result_ms.push(cold.elapsed().as_secs_f64() * 1e3);
-            self.analyse(args.cycle_photos.saturating_sub(1), lanes + 1)
+            self.analyse(args.cycle_photos.saturating_sub(1), self.engine.places() + 1)
                 .await?;
             self.unload().await;
             let memory = memory::of_tree();

@@ -88,6 +88,13 @@ impl PhotoFailure {
             sha256: None,
         }
     }
+
+    /// The bytes cannot be read from where they are. Whether another try helps depends on where that is; whoever reads
+    /// from a network tries again.
+    pub(crate) fn unreadable(error: &std::io::Error) -> Self {
+        let message = format!("the photo cannot be read: {error}");
+        Self::new(code::UNREADABLE, true, message)
+    }
 }
 
 impl From<EngineError> for PhotoFailure {

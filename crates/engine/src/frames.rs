@@ -6,8 +6,9 @@
 //! header length | body length | header | body
 //! ```
 //!
-//! Photos arrive in chunks, so that several can be sent at once and neither side holds more than it must. The process on
-//! the other side may have been taken over by a hostile photo: every length is checked before anything is allocated.
+//! A photo in a file goes as an open file beside its frame, and the worker never sees its bytes; any other arrives in
+//! chunks, so that several can be sent at once and neither side holds more than it must. The process on the other side may
+//! have been taken over by a hostile photo: every length is checked before anything is allocated.
 
 use std::io::{self, Read, Write};
 
@@ -46,6 +47,8 @@ pub(crate) enum ToEngine {
     Chunk { id: u64 },
     /// A photo is complete.
     End { id: u64 },
+    /// A photo in an open file, which comes beside the frame's first byte.
+    File { id: u64, options: Options },
     /// A photo whose end will not come.
     Abandon { id: u64 },
     /// Finish what is in hand and end.

@@ -9,6 +9,7 @@ pub mod bundle;
 mod card_memory;
 pub mod child;
 pub mod config;
+mod descriptors;
 mod detector_head;
 mod device;
 pub mod failure;

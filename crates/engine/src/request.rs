@@ -1,6 +1,7 @@
 //! What goes into an engine and what comes out.
 
 use std::fmt;
+use std::fs::File;
 use std::future::Future;
 use std::io;
 use std::path::PathBuf;
@@ -23,14 +24,17 @@ pub struct PhotoRequest {
     pub options: Options,
 }
 
-/// Where the bytes of a photo are. They are streamed, and read again when the photo has to be tried again.
+/// Where the bytes of a photo are. They are read again when the photo has to be tried again.
 #[derive(Clone)]
 pub enum PhotoSource {
-    /// In memory.
+    /// In memory; streamed.
     Bytes(Arc<[u8]>),
-    /// In a file.
+    /// In a file, which the engine process is handed open, and reads itself.
     File(PathBuf),
-    /// Elsewhere.
+    /// In an open file, which the engine process is handed, too: it should be open for reading only. Where it is read does
+    /// not matter, and is not changed.
+    Opened(Arc<File>),
+    /// Elsewhere; streamed.
     Open(Arc<dyn OpenPhoto>),
 }
 
@@ -39,6 +43,7 @@ impl fmt::Debug for PhotoSource {
         match self {
             Self::Bytes(bytes) => write!(f, "Bytes({} bytes)", bytes.len()),
             Self::File(path) => write!(f, "File({})", path.display()),
+            Self::Opened(file) => write!(f, "Opened({file:?})"),
             Self::Open(_) => f.write_str("Open(..)"),
         }
     }

@@ -381,6 +381,58 @@ async fn photos_that_are_given_up_half_sent_harm_no_other() {
     assert_eq!((engine.stats().restarts, engine.stats().in_flight), (0, 0));
 }
 
+/// What the engine makes of a photo in a file with this content: opened by it, and open already with its cursor at the end.
+async fn in_files(engine: &Engine, content: &[u8]) -> [Result<Analysed, PhotoFailure>; 2] {
+    use std::io::Write as _;
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(content).unwrap();
+    let sources = [
+        PhotoSource::File(file.path().to_owned()),
+        PhotoSource::Opened(Arc::new(file.reopen().unwrap())),
+    ];
+    if let PhotoSource::Opened(file) = &sources[1] {
+        std::io::copy(&mut &**file, &mut std::io::sink()).unwrap();
+    }
+    let options = Options::default();
+    let requests = sources.map(|source| {
+        let options = options.clone();
+        engine.analyse(PhotoRequest { source, options })
+    });
+    futures_util::future::join_all(requests).await.try_into().unwrap()
+}
+
+#[tokio::test]
+async fn photos_in_files_are_read_by_the_process() {
+    let engine = engine(2, |config| config.limits.max_bytes = 1 << 20);
+    let open = answer(&engine, "files").await;
+    let many = futures_util::future::join_all((0..20).map(|_| in_files(&engine, b"ok"))).await;
+    for analysed in many.into_iter().flatten() {
+        let mut analysed = analysed.unwrap();
+        assert!(std::mem::take(&mut analysed.analysis.timing.fetch) > 0.0);
+        assert_eq!((analysed.analysis, analysed.bytes), (analysis(), 2));
+    }
+    // Twice, the second time alone: it is read anew.
+    for died in in_files(&engine, b"crash").await {
+        assert_eq!(died.unwrap_err().code, code::ENGINE_CRASHED);
+    }
+    for (length, kept) in [(0, 0), (300_000, 300_000), ((1 << 20) + 5, (1 << 20) + 1)] {
+        for refused in in_files(&engine, &vec![b'x'; length]).await {
+            // printf 'x%.0s' {1..300000} | sha256sum, and so on
+            let sha256 = match kept {
+                0 => "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
+                300_000 => "29927e273accc68286005017f7fa6e4f27bddb4db3083ff8b8d4c3667905b7fa",
+                _ => "154b8ed3c2383ce429058768595935faf7851b5c38db2b1732594be1d88bc05a",
+            };
+            assert_eq!(refused.unwrap_err().sha256.unwrap(), sha256, "{length} bytes");
+        }
+    }
+    assert_eq!(
+        answer(&engine, "files").await,
+        open,
+        "each is closed once it is read"
+    );
+}
+
 #[tokio::test]
 async fn a_photo_without_end_is_cut_at_the_limit() {
     let engine = engine(1, |config| config.limits.max_bytes = 1 << 20);

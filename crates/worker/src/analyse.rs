@@ -217,7 +217,7 @@ async fn in_engine(
     let present = context.engines.present(choice).await;
     let turn = asked.elapsed();
     let request = PhotoRequest {
-        source: PhotoSource::Open(Arc::new(photo)),
+        source: PhotoSource::Opened(photo.file),
         options: job.options.analysis.clone(),
     };
     match present.engine.analyse(request).await {

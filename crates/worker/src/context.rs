@@ -59,7 +59,7 @@ impl Context {
             config,
             queue,
             buckets,
-            places: Places::new(engine.lanes()),
+            places: Places::new(engine.places()),
             engines: Engines::new(engine),
             models,
             metrics,

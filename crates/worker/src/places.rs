@@ -3,7 +3,7 @@
 use queue::Lane;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-/// As many places as the engine has lanes and one more, so that a lane that is done finds the next photo there.
+/// As many places as the engine has.
 ///
 /// Those who wait are served in order, except that of the bulk lane only one waits at a time: an express photo goes
 /// before all others of them.
@@ -21,12 +21,9 @@ pub(crate) struct Place<'a> {
 }
 
 impl Places {
-    /// For an engine with `lanes` lanes.
-    pub(crate) fn new(lanes: usize) -> Self {
-        let count = u32::try_from(lanes)
-            .unwrap_or(u32::MAX / 2)
-            .saturating_add(1)
-            .min(u32::MAX / 8);
+    /// For an engine that takes `count` photos.
+    pub(crate) fn new(count: usize) -> Self {
+        let count = u32::try_from(count).unwrap_or(u32::MAX).min(u32::MAX / 8);
         Self {
             places: Semaphore::new(count as usize),
             bulk: tokio::sync::Mutex::default(),
@@ -63,7 +60,7 @@ mod tests {
 
     #[tokio::test]
     async fn express_passes_all_of_bulk_but_one() {
-        let places = Arc::new(Places::new(1));
+        let places = Arc::new(Places::new(2));
         let first = places.enter(Lane::Bulk, false).await;
         let second = places.enter(Lane::Bulk, false).await;
         let order = Arc::new(Mutex::new(Vec::new()));
@@ -90,7 +87,7 @@ mod tests {
 
     #[tokio::test]
     async fn who_is_alone_has_no_company() {
-        let places = Places::new(2);
+        let places = Places::new(3);
         let one = places.enter(Lane::Bulk, false).await;
         let mut alone = Box::pin(places.enter(Lane::Bulk, true));
         assert!(futures_util::poll!(&mut alone).is_pending(), "somebody is there");

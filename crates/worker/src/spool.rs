@@ -2,31 +2,26 @@
 //! grow with the photo and a killed worker leaves nothing behind.
 
 use std::fs::File;
-use std::future::Future;
 use std::io::{self, Write};
-use std::os::unix::fs::FileExt;
+use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
-use std::pin::Pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use engine::{OpenPhoto, PhotoReader};
-use futures_util::{StreamExt, stream};
+use futures_util::StreamExt;
 use sha2::{Digest, Sha256};
 use store::{Store, StoreError};
 use thiserror::Error;
 use tokio::task::spawn_blocking;
-use tokio_util::io::StreamReader;
 
 /// What is taken from the network before it goes to the file: small photos in one piece.
 const WRITE: usize = 256 << 10;
-/// What is read at once; a frame of the engine's.
-const READ: usize = 128 << 10;
 
 /// A photo that has arrived.
 #[derive(Clone, Debug)]
 pub(crate) struct Spooled {
-    file: Arc<File>,
+    /// Open for reading only: the engine gets it.
+    pub(crate) file: Arc<File>,
     /// Number of its bytes.
     pub(crate) bytes: u64,
     /// SHA-256 of them, hexadecimal.
@@ -96,11 +91,11 @@ pub(crate) async fn fetch(
             pending = 0;
         }
     }
-    let sink = sink.write(waiting).await.map_err(spool_failed)?;
+    let (file, hash) = sink.finish(waiting).await.map_err(spool_failed)?;
     Ok(Spooled {
-        file: Arc::new(sink.file),
+        file: Arc::new(file),
         bytes: arrived,
-        sha256: hex(&sink.hash.finalize()),
+        sha256: hex(&hash.finalize()),
     })
 }
 
@@ -123,32 +118,28 @@ impl Sink {
 
     async fn write(mut self, chunks: Vec<Bytes>) -> io::Result<Self> {
         blocking(move || {
-            for chunk in chunks {
-                self.file.write_all(&chunk)?;
-                self.hash.update(&chunk);
-            }
+            self.put(chunks)?;
             Ok(self)
         })
         .await
     }
-}
 
-impl OpenPhoto for Spooled {
-    fn open(&self) -> Pin<Box<dyn Future<Output = io::Result<PhotoReader>> + Send + '_>> {
-        // By position: readers of the same file don't move each other.
-        let chunks = stream::try_unfold((Arc::clone(&self.file), 0u64), |(file, offset)| async move {
-            let (file, chunk) = blocking(move || {
-                let mut chunk = vec![0; READ];
-                let length = file.read_at(&mut chunk, offset)?;
-                chunk.truncate(length);
-                Ok((file, Bytes::from(chunk)))
-            })
-            .await?;
-            let end = offset + chunk.len() as u64;
-            Ok::<_, io::Error>((!chunk.is_empty()).then_some((chunk, (file, end))))
-        });
-        let reader: PhotoReader = Box::pin(StreamReader::new(Box::pin(chunks)));
-        Box::pin(std::future::ready(Ok(reader)))
+    /// Writes the last chunks, and opens the file once more, for reading only.
+    async fn finish(mut self, chunks: Vec<Bytes>) -> io::Result<(File, Sha256)> {
+        blocking(move || {
+            self.put(chunks)?;
+            let file = File::open(format!("/proc/self/fd/{}", self.file.as_raw_fd()))?;
+            Ok((file, self.hash))
+        })
+        .await
+    }
+
+    fn put(&mut self, chunks: Vec<Bytes>) -> io::Result<()> {
+        for chunk in chunks {
+            self.file.write_all(&chunk)?;
+            self.hash.update(&chunk);
+        }
+        Ok(())
     }
 }
 
@@ -170,8 +161,9 @@ fn hex(bytes: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::FileExt;
+
     use store::FolderStore;
-    use tokio::io::AsyncReadExt;
 
     use super::*;
 
@@ -186,31 +178,19 @@ mod tests {
         (folder, store)
     }
 
-    async fn read(photo: &Spooled) -> Vec<u8> {
-        let mut content = Vec::new();
-        photo
-            .open()
-            .await
-            .unwrap()
-            .read_to_end(&mut content)
-            .await
-            .unwrap();
-        content
-    }
-
     #[tokio::test]
-    async fn what_was_fetched_is_read_again_and_again() {
-        for length in [0, 1, READ, WRITE, 3 * WRITE + 5] {
+    async fn what_was_fetched_can_be_read_and_not_written() {
+        for length in [0, 1, WRITE, 3 * WRITE + 5] {
             let (_folder, store) = store(photo(length)).await;
             let spool = tempfile::tempdir().unwrap();
             let fetched = fetch(&store, "p.jpg", spool.path(), u64::MAX).await.unwrap();
             assert_eq!(fetched.bytes, length as u64);
             assert_eq!(fetched.sha256, hex(&Sha256::digest(photo(length))));
-            // One that is given up in the middle does not move the next.
-            let mut given_up = fetched.open().await.unwrap();
-            let _ = given_up.read(&mut [0; 10]).await.unwrap();
-            assert_eq!(read(&fetched).await, photo(length));
-            assert_eq!(read(&fetched).await, photo(length));
+            let mut content = vec![0; length];
+            fetched.file.read_exact_at(&mut content, 0).unwrap();
+            assert_eq!(content, photo(length));
+            assert_eq!(fetched.file.metadata().unwrap().len(), length as u64);
+            assert!(fetched.file.write_all_at(b"x", 0).is_err());
             let left = std::fs::read_dir(spool.path()).unwrap().count();
             assert_eq!(left, 0, "a killed worker leaves nothing");
         }

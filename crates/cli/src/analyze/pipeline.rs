@@ -23,8 +23,8 @@ use crate::memory::{self, Memory};
 use crate::out_dir::{OutDir, WriteError};
 use crate::path_key;
 
-/// Photos on their way beyond those in the lanes, so that no lane waits for the next.
-const READ_AHEAD: usize = 2;
+/// Photos in hand beyond those with the engine, so that one goes there the moment another comes back.
+const AHEAD: usize = 1;
 /// Reading the memory of a process costs the kernel a walk over its pages.
 const MEMORY_PERIOD: Duration = Duration::from_secs(1);
 const INTERRUPT_PERIOD: Duration = Duration::from_millis(100);
@@ -92,7 +92,7 @@ impl Pipeline<'_> {
         loop {
             self.heed_interrupt();
             self.watch_memory();
-            let room = self.run.in_hand.len() < self.engine.lanes() + READ_AHEAD;
+            let room = self.run.in_hand.len() < self.engine.places() + AHEAD;
             if room && !self.run.ended {
                 match items.next() {
                     Some(item) => self.take(item).await?,

@@ -1,9 +1,11 @@
 //! The engine process's side: what it does from its first instruction to its last.
 //!
-//! One thread reads frames and puts photos together; each lane is a thread of its own, takes a photo from decode to
-//! result, and answers. There is no runtime here, and after loading nothing is opened, connected or started any more.
+//! One thread reads frames and puts together the photos that come in pieces; each lane is a thread of its own, takes a
+//! photo from reading or decoding to its result, and answers. There is no runtime here, and after loading nothing is
+//! opened, connected or started any more.
 
 mod analyst;
+mod arriving;
 mod isolation;
 
 use std::any::Any;
@@ -22,8 +24,10 @@ use std::time::{Duration, Instant};
 use pitch::analysis::{Analysis, Options, Picture};
 use sha2::{Digest as _, Sha256};
 
+use self::arriving::{Partial, Photo};
 use crate::admission::Budget;
 use crate::bundle::hex;
+use crate::descriptors::Inbox;
 use crate::failure::{EngineError, EngineErrorKind, PhotoFailure, code};
 use crate::frames::{self, FrameError, FromEngine, ToEngine};
 use crate::request::{Admission, EngineFacts};
@@ -88,7 +92,7 @@ pub fn serve(load: impl FnOnce(&LoadRequest) -> Result<Loaded, EngineError>) -> 
 fn try_serve(load: impl FnOnce(&LoadRequest) -> Result<Loaded, EngineError>) -> Result<(), FrameError> {
     isolation::close_inherited_files();
     let stream = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
-    let mut reader = BufReader::with_capacity(64 << 10, stream.try_clone()?);
+    let mut reader = BufReader::with_capacity(64 << 10, Inbox::new(stream.try_clone()?));
     let Some((ToEngine::Load(request), _)) = frames::read(&mut reader)? else {
         return Err(io::Error::other("the first frame is to say what to load").into());
     };
@@ -145,16 +149,16 @@ enum Ending {
     Orphaned,
 }
 
-/// A photo that is complete.
+/// A photo that waits for a lane.
 struct Job {
     id: u64,
     since: Instant,
-    photo: Vec<u8>,
+    photo: Photo,
     options: Options,
 }
 
 impl Job {
-    fn new(id: u64, photo: Vec<u8>, options: Options) -> Self {
+    fn new(id: u64, photo: Photo, options: Options) -> Self {
         let since = Instant::now();
         Self {
             id,
@@ -165,94 +169,48 @@ impl Job {
     }
 }
 
-/// A photo that is being received.
-struct Partial {
-    options: Options,
-    photo: Vec<u8>,
-    /// Why the rest is thrown away.
-    refused: Option<PhotoFailure>,
-}
-
 fn read_photos(
-    reader: &mut BufReader<UnixStream>,
+    reader: &mut BufReader<Inbox>,
     request: &LoadRequest,
     jobs: &Sender<Job>,
     answers: &Answers,
 ) -> Result<Ending, FrameError> {
+    let max_bytes = request.limits.max_bytes;
     let mut partial: HashMap<u64, Partial> = HashMap::new();
+    let queue = |job| jobs.send(job).map_err(|_| broken("every lane has ended"));
     while let Some((message, body)) = frames::read(reader)? {
         match message {
             ToEngine::Photo { id, options, bytes } => {
-                let mut photo = Vec::new();
-                let expected = bytes.unwrap_or(0).min(request.limits.max_bytes.saturating_add(1));
-                let refused = photo
-                    .try_reserve_exact(usize::try_from(expected).unwrap_or(usize::MAX))
-                    .err()
-                    .map(|_| no_memory_for(expected));
-                partial.insert(
-                    id,
-                    Partial {
-                        options,
-                        photo,
-                        refused,
-                    },
-                );
+                let arriving = Partial::new(options, bytes.unwrap_or(0), max_bytes);
+                partial.insert(id, arriving);
             }
             ToEngine::Chunk { id } => {
                 if let Some(arriving) = partial.get_mut(&id) {
-                    arriving.take(&body, request.limits.max_bytes);
+                    arriving.take(&body);
                 }
             }
-            ToEngine::End { id } => {
-                let Some(Partial {
-                    options,
-                    photo,
-                    refused,
-                }) = partial.remove(&id)
-                else {
-                    continue;
-                };
-                if let Some(failure) = refused {
-                    answers.send(&FromEngine::Failed { id, failure }, &[])?;
-                } else if jobs.send(Job::new(id, photo, options)).is_err() {
-                    return Err(io::Error::other("every lane has ended").into());
-                }
+            ToEngine::End { id } => match partial.remove(&id).map(Partial::complete) {
+                Some(Ok((photo, options))) => queue(Job::new(id, photo, options))?,
+                Some(Err(failure)) => answers.send(&FromEngine::Failed { id, failure }, &[])?,
+                None => {}
+            },
+            ToEngine::File { id, options } => {
+                let file = reader.get_mut().file();
+                let file = file.ok_or_else(|| broken("a file was announced and did not come"))?;
+                queue(Job::new(id, Photo::in_file(file, max_bytes), options))?;
             }
             ToEngine::Abandon { id } => {
                 partial.remove(&id);
             }
             ToEngine::Shutdown => return Ok(Ending::Shutdown),
-            ToEngine::Load(_) => return Err(io::Error::other("loaded already").into()),
+            ToEngine::Load(_) => return Err(broken("loaded already")),
         }
     }
     Ok(Ending::Orphaned)
 }
 
-impl Partial {
-    fn take(&mut self, body: &[u8], max_bytes: u64) {
-        // One byte over the limit is kept: the decoder then says that there are too many.
-        let room = max_bytes
-            .saturating_add(1)
-            .saturating_sub(self.photo.len() as u64);
-        let taken = &body[..body.len().min(usize::try_from(room).unwrap_or(usize::MAX))];
-        if self.refused.is_some() {
-            return;
-        }
-        if self.photo.try_reserve(taken.len()).is_err() {
-            self.refused = Some(no_memory_for(self.photo.len() as u64));
-            self.photo = Vec::new();
-            return;
-        }
-        self.photo.extend_from_slice(taken);
-    }
-}
-
-fn no_memory_for(bytes: u64) -> PhotoFailure {
-    PhotoFailure::new(
-        code::ENGINE_OUT_OF_MEMORY,
-        false,
-        format!("there is no memory for the {bytes} bytes of this photo"),
-    )
+fn broken(reason: &str) -> FrameError {
+    io::Error::other(reason).into()
 }
 
 fn start_lanes(
@@ -342,6 +300,12 @@ fn work(
     } = job;
     // From here on the photo is in hand: reading its header, too, is what a hostile one may crash or hang.
     answers.send(&FromEngine::Started { id, lane: number }, &[])?;
+    let began = Instant::now();
+    let photo = match photo.read() {
+        Ok(photo) => photo,
+        Err(failure) => return answers.send(&FromEngine::Failed { id, failure }, &[]),
+    };
+    let reading = began.elapsed();
     let cost = catch_unwind(AssertUnwindSafe(|| lane.cost(&photo, &options))).unwrap_or(0);
     let cost = cost.saturating_add(photo.len() as u64);
     let (share, memory_wait) = match budget.try_admit(cost) {
@@ -373,7 +337,8 @@ fn work(
     drop(share);
 
     match analysed {
-        Ok((analysis, pictures)) => {
+        Ok((mut analysis, pictures)) => {
+            analysis.timing.fetch = reading.as_secs_f64() * 1e3;
             let stream = answers.lock();
             for picture in pictures {
                 let header = FromEngine::Picture {

@@ -3,6 +3,7 @@
 mod counts;
 mod death;
 mod keeper;
+mod opened;
 mod process;
 
 use std::path::PathBuf;
@@ -23,8 +24,6 @@ use crate::request::{self, Analysed, EngineFacts, EngineStats, PhotoRequest};
 use crate::suspects::{Company, Next, Suspicion};
 use crate::{device, precision, quota, runtime};
 
-/// Photos that are sent ahead, so that a lane that is done finds the next one there.
-const AHEAD: usize = 1;
 /// Longest pause before a process that keeps dying is started again.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
@@ -83,7 +82,7 @@ impl Engine {
 
     fn with(config: EngineConfig, bundle: Bundle, request: LoadRequest) -> Self {
         let shared = Shared {
-            places: Semaphore::new(request.lanes + AHEAD),
+            places: Semaphore::new(places(&request)),
             config,
             bundle,
             request,
@@ -179,6 +178,12 @@ impl Engine {
         self.shared.request.lanes
     }
 
+    /// Photos that are with the process at the same time: one in the hands of each lane, and one that it finds when it is
+    /// done.
+    pub fn places(&self) -> usize {
+        places(&self.shared.request)
+    }
+
     /// Finishes what is in hand and ends the process; all its memory is back when this returns. The next photo starts
     /// it again.
     pub async fn stop(&self) {
@@ -210,7 +215,7 @@ impl Engine {
     async fn place(&self, company: Company) -> Option<SemaphorePermit<'_>> {
         let count = match company {
             Company::Among => 1,
-            Company::Alone => u32::try_from(self.shared.request.lanes + AHEAD).unwrap_or(u32::MAX),
+            Company::Alone => u32::try_from(self.places()).unwrap_or(u32::MAX),
         };
         // The semaphore is never closed.
         self.shared.places.acquire_many(count).await.ok()
@@ -251,6 +256,10 @@ impl Engine {
     fn record(&self) -> MutexGuard<'_, Record> {
         lock(&self.shared.record)
     }
+}
+
+fn places(request: &LoadRequest) -> usize {
+    request.lanes.saturating_mul(2)
 }
 
 /// Counts a photo for as long as it is with the engine.

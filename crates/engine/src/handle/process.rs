@@ -1,16 +1,16 @@
 //! One engine process, from spawning to its end.
 
 use std::ffi::OsString;
-use std::io::Read as _;
+use std::fs::File;
+use std::io;
 use std::os::fd::OwnedFd;
-use std::path::Path;
-use std::pin::Pin;
 use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use pitch::analysis::Options;
+use tokio::io::{AsyncWriteExt as _, BufReader, Interest};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::process::{Child, Command};
@@ -21,10 +21,12 @@ use super::counts::Counts;
 use super::death::Death;
 use super::keeper::{Answer, Keeper, Waiting, Ward};
 use super::lock;
+use super::opened::{Opened, fill};
 use crate::config::EngineConfig;
-use crate::failure::{EngineError, EngineErrorKind, PhotoFailure, code};
+use crate::descriptors;
+use crate::failure::{EngineError, EngineErrorKind, PhotoFailure};
 use crate::frames::{self, CHUNK, FrameError, FromEngine, LoadRequest, ToEngine};
-use crate::request::{Analysed, EngineFacts, PhotoReader, PhotoRequest, PhotoSource};
+use crate::request::{Analysed, EngineFacts, PhotoReader, PhotoRequest};
 use crate::suspects::Part;
 
 /// Longest time from asking a process to end to making it.
@@ -40,7 +42,7 @@ pub(super) struct Process {
     max_bytes: u64,
     next_id: AtomicU64,
     /// To the task that writes: whoever sends a photo may give it up at any time, and must not leave half a frame.
-    frames: mpsc::Sender<Vec<u8>>,
+    frames: mpsc::Sender<Outgoing>,
     ward: Arc<Ward>,
 }
 
@@ -116,9 +118,9 @@ impl Process {
     /// Sends a photo and waits for what comes of it.
     pub(super) async fn analyse(&self, request: &PhotoRequest) -> Outcome {
         let began = Instant::now();
-        let (mut source, bytes) = match open(&request.source).await {
+        let opened = match Opened::from(&request.source).await {
             Ok(opened) => opened,
-            Err(error) => return Outcome::Failed(unreadable(&error)),
+            Err(error) => return Outcome::Failed(PhotoFailure::unreadable(&error)),
         };
         let opening = began.elapsed();
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
@@ -137,16 +139,19 @@ impl Process {
             armed: true,
         };
 
-        let begin = ToEngine::Photo {
-            id,
-            options: request.options.clone(),
-            bytes,
-        };
+        let options = request.options.clone();
         let mut fetching = Duration::ZERO;
-        match self.send_photo(id, &begin, &mut source, &mut fetching).await {
+        let sent = match opened {
+            Opened::File(file) => self.send_file(id, options, file).await,
+            Opened::Stream(mut source, bytes) => {
+                let begin = ToEngine::Photo { id, options, bytes };
+                self.send_photo(id, &begin, &mut source, &mut fetching).await
+            }
+        };
+        match sent {
             Ok(()) => {}
             Err(SendError::Source(error)) => {
-                return Outcome::Failed(unreadable(&error));
+                return Outcome::Failed(PhotoFailure::unreadable(&error));
             }
             // The process is gone or going: its keeper will answer.
             Err(SendError::Process) => self.ward.kill.notify_one(),
@@ -162,7 +167,8 @@ impl Process {
                 admission,
             }) => {
                 let mut analysis = *analysis;
-                analysis.timing.fetch = (opening + fetching).as_secs_f64() * 1e3;
+                // A file is read in the process, which has told how long that took.
+                analysis.timing.fetch += (opening + fetching).as_secs_f64() * 1e3;
                 let facts = self.facts();
                 Outcome::Analysed(Box::new(Analysed {
                     analysis,
@@ -216,6 +222,16 @@ impl Process {
         }
     }
 
+    /// Hands an open file to the process.
+    async fn send_file(&self, id: u64, options: Options, file: Arc<File>) -> Result<(), SendError> {
+        let header = ToEngine::File { id, options };
+        let bytes = frames::head(&header, 0).map_err(|_| SendError::Process)?;
+        let file = Some(file);
+        self.queue(Outgoing { bytes, file })
+            .await
+            .map_err(|_| SendError::Process)
+    }
+
     /// Streams a photo into the process; adds to `fetching` the time that reading its bytes takes.
     async fn send_photo(
         &self,
@@ -248,10 +264,15 @@ impl Process {
     }
 
     async fn send(&self, header: &ToEngine, body: &[u8]) -> Result<(), FrameError> {
-        let mut frame = frames::head(header, body.len())?;
-        frame.extend_from_slice(body);
-        let gone = |_| std::io::Error::from(std::io::ErrorKind::BrokenPipe);
-        Ok(self.frames.send(frame).await.map_err(gone)?)
+        let mut bytes = frames::head(header, body.len())?;
+        bytes.extend_from_slice(body);
+        let file = None;
+        Ok(self.queue(Outgoing { bytes, file }).await?)
+    }
+
+    async fn queue(&self, frame: Outgoing) -> io::Result<()> {
+        let gone = |_| io::ErrorKind::BrokenPipe.into();
+        self.frames.send(frame).await.map_err(gone)
     }
 }
 
@@ -262,17 +283,36 @@ impl Drop for Process {
 }
 
 enum SendError {
-    Source(std::io::Error),
+    Source(io::Error),
     Process,
 }
 
+/// A frame, and the open file that goes with it.
+#[derive(Debug)]
+struct Outgoing {
+    bytes: Vec<u8>,
+    file: Option<Arc<File>>,
+}
+
 /// Writes whole frames until there are no more, or nobody reads them.
-async fn write_frames(mut write: OwnedWriteHalf, mut frames: mpsc::Receiver<Vec<u8>>) {
+async fn write_frames(mut write: OwnedWriteHalf, mut frames: mpsc::Receiver<Outgoing>) {
     while let Some(frame) = frames.recv().await {
-        if write.write_all(&frame).await.is_err() {
+        if write_frame(&mut write, frame).await.is_err() {
             return;
         }
     }
+}
+
+async fn write_frame(write: &mut OwnedWriteHalf, Outgoing { bytes, file }: Outgoing) -> io::Result<()> {
+    let sent = match file {
+        Some(file) => {
+            let socket: &UnixStream = write.as_ref();
+            let send = || descriptors::send(socket, &bytes, &file);
+            socket.async_io(Interest::WRITABLE, send).await?
+        }
+        None => 0,
+    };
+    write.write_all(bytes.get(sent..).unwrap_or_default()).await
 }
 
 /// Takes a photo off the list when nobody waits for it any more, here and in the process.
@@ -293,80 +333,14 @@ impl Drop for Forget<'_> {
         };
         if let Ok(frame) = frames::head(&ToEngine::Abandon { id: self.id }, 0) {
             let frames = self.process.frames.clone();
+            let frame = Outgoing {
+                bytes: frame,
+                file: None,
+            };
             // Behind whatever of the photo waits to be written.
             runtime.spawn(async move { frames.send(frame).await });
         }
     }
-}
-
-async fn fill(source: &mut PhotoReader, chunk: &mut [u8]) -> std::io::Result<usize> {
-    let mut length = 0;
-    while length < chunk.len() {
-        match source.read(&mut chunk[length..]).await? {
-            0 => break,
-            n => length += n,
-        }
-    }
-    Ok(length)
-}
-
-async fn open(source: &PhotoSource) -> std::io::Result<(PhotoReader, Option<u64>)> {
-    match source {
-        PhotoSource::Bytes(bytes) => {
-            let reader = std::io::Cursor::new(bytes.clone());
-            Ok((
-                Box::pin(reader) as Pin<Box<dyn AsyncRead + Send>>,
-                Some(bytes.len() as u64),
-            ))
-        }
-        PhotoSource::File(path) => {
-            let path = path.clone();
-            let opened = tokio::task::spawn_blocking(move || open_file(&path));
-            match opened.await.map_err(std::io::Error::other)?? {
-                OpenFile::Whole(bytes) => {
-                    let length = bytes.len() as u64;
-                    Ok((Box::pin(std::io::Cursor::new(bytes)), Some(length)))
-                }
-                OpenFile::Large(file, length) => {
-                    Ok((Box::pin(tokio::fs::File::from_std(file)), Some(length)))
-                }
-            }
-        }
-        PhotoSource::Open(source) => Ok((source.open().await?, None)),
-    }
-}
-
-/// Up to here a photo is read whole: each read of a part goes to another thread and back.
-const READ_WHOLE: u64 = 1 << 20;
-
-enum OpenFile {
-    Whole(Vec<u8>),
-    Large(std::fs::File, u64),
-}
-
-fn open_file(path: &Path) -> std::io::Result<OpenFile> {
-    let mut file = std::fs::File::open(path)?;
-    let metadata = file.metadata()?;
-    // Opening a folder succeeds; a pipe may never end.
-    if !metadata.is_file() {
-        return Err(std::io::Error::other("it is no regular file"));
-    }
-    if metadata.len() > READ_WHOLE {
-        return Ok(OpenFile::Large(file, metadata.len()));
-    }
-    let mut bytes = Vec::with_capacity(usize::try_from(metadata.len()).unwrap_or(0));
-    // One that grows meanwhile is cut off where it ended; the decoder will say what it thinks of that.
-    (&mut file).take(READ_WHOLE).read_to_end(&mut bytes)?;
-    Ok(OpenFile::Whole(bytes))
-}
-
-fn unreadable(error: &std::io::Error) -> PhotoFailure {
-    // Whether another try helps depends on where the photo is; whoever reads it from a network tries again.
-    PhotoFailure::new(
-        code::UNREADABLE,
-        true,
-        format!("the photo cannot be read: {error}"),
-    )
 }
 
 fn failed(message: String) -> EngineError {
@@ -381,12 +355,12 @@ async fn load(
     write
         .write_all(&frames::head(&ToEngine::Load(request.clone()), 0)?)
         .await?;
-    let ended = || std::io::Error::from(std::io::ErrorKind::UnexpectedEof);
+    let ended = || io::Error::from(io::ErrorKind::UnexpectedEof);
     let (answer, _) = frames::read_async(reader).await?.ok_or_else(ended)?;
     Ok(answer)
 }
 
-fn spawn(config: &EngineConfig, lanes: usize) -> std::io::Result<(Child, UnixStream)> {
+fn spawn(config: &EngineConfig, lanes: usize) -> io::Result<(Child, UnixStream)> {
     let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
     ours.set_nonblocking(true)?;
     let program = match &config.program {
