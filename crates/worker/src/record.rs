@@ -60,8 +60,11 @@ pub(crate) async fn analysed(
     in_time(context, try_join_all(puts)).await?;
     result.timing_ms.store = Some(milliseconds(storing));
     result.timing_ms.total = Some(milliseconds(arrival.taken));
-    let body = put_result(context, job, &result).await?;
-    reuse::keep(context, job, &result, body).await;
+    let body = json(&result)?;
+    // The kept one is as complete, so that neither need wait for the other.
+    let kept = reuse::keep(context, job, &result, body.clone());
+    let (stored, ()) = tokio::join!(put_result(context, job, body), kept);
+    stored?;
     Ok(Stored {
         result,
         reused: false,
@@ -76,7 +79,7 @@ pub(crate) async fn reused(
     mut result: PhotoResult,
 ) -> Result<Stored, Stop> {
     result.timing_ms.total = Some(milliseconds(arrival.taken));
-    put_result(context, job, &result).await?;
+    put_result(context, job, json(&result)?).await?;
     Ok(Stored { result, reused: true })
 }
 
@@ -92,7 +95,7 @@ pub(crate) async fn failed(context: &Context, job: &Job, result: &PhotoResult) -
     let marker = BatchKeys::new(&job.tenant, job.batch).failure(job.item.index);
     let body = json(&result.failure)?;
     in_time(context, context.home().put(&marker, body, JSON)).await?;
-    put_result(context, job, result).await?;
+    put_result(context, job, json(result)?).await?;
     Ok(true)
 }
 
@@ -102,11 +105,9 @@ async fn is_analysed(context: &Context, job: &Job) -> Result<bool, StoreError> {
     Ok(stored.is_some_and(|result| result.outcome == Outcome::Ok))
 }
 
-async fn put_result(context: &Context, job: &Job, result: &PhotoResult) -> Result<Bytes, Stop> {
+async fn put_result(context: &Context, job: &Job, body: Bytes) -> Result<(), Stop> {
     let key = BatchKeys::new(&job.tenant, job.batch).result(job.item.index);
-    let body = json(result)?;
-    in_time(context, context.home().put(&key, body.clone(), JSON)).await?;
-    Ok(body)
+    in_time(context, context.home().put(&key, body, JSON)).await
 }
 
 fn json(value: &impl serde::Serialize) -> Result<Bytes, Stop> {
