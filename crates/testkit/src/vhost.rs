@@ -110,7 +110,7 @@ impl Vhost {
         names.len()
     }
 
-    /// Every queue.
+    /// Every queue. The broker counts from time to time: what changed within the last seconds may not show.
     pub fn queues(&self) -> Vec<QueueStatus> {
         let count = |queue: &Value, field: &str| queue[field].as_u64().unwrap_or(0);
         let listed = self.ask("GET", &format!("queues/{}", self.name)).json();

@@ -184,14 +184,16 @@ fn a_worker_that_leaks_begins_anew_when_it_is_idle_and_loses_nothing() {
         BORNE,
         "it counts from the beginning"
     );
-    let queues = fleet.servers.vhost.queues();
-    let left = queues
-        .iter()
-        .filter(|queue| queue.name.contains("jobs") || queue.name.contains("dead"));
-    assert_eq!(
-        left.map(|queue| queue.ready + queue.unacknowledged).sum::<u64>(),
-        0
-    );
+    testkit::wait_until("the broker to count nothing that is left", || {
+        let queues = fleet.servers.vhost.queues();
+        let photos = queues
+            .iter()
+            .filter(|queue| queue.name.contains("jobs") || queue.name.contains("dead"));
+        photos
+            .map(|queue| queue.ready + queue.unacknowledged)
+            .sum::<u64>()
+            == 0
+    });
     fleet.worker.terminate();
     assert!(fleet.worker.wait().success(), "{}", fleet.worker.output());
 }
