@@ -20,6 +20,7 @@ import time
 import urllib.request
 
 TICKS = os.sysconf("SC_CLK_TCK")
+SCRIPTS = pathlib.Path(__file__).resolve().parent.parent / "scripts"
 
 
 def distinct_photos(source, out, count, salt):
@@ -58,8 +59,11 @@ class Fleet:
         name = f"bench{os.getpid()}"
         test = {key.removeprefix("PITCHFLEET_TEST_"): value for key, value in os.environ.items()}
         self.binary, self.folder, self.port = binary, folder, 18080 + os.getpid() % 1000
+        # The fleet's home is a folder of its own, where no library lies.
+        library = subprocess.run([SCRIPTS / "onnxruntime.sh"], check=True, capture_output=True, text=True).stdout.strip()
         self.environment = os.environ | {
             "HOME": str(folder),
+            "PITCHFLEET_ONNXRUNTIME": library,
             "PITCHFLEET_BROKER_URL": test["AMQP"],
             "PITCHFLEET_BROKER_PREFIX": name,
             "PITCHFLEET_STORE_BUCKET": test["S3_BUCKET"],
@@ -144,6 +148,8 @@ def main():
         worker = fleet.start("worker")
         try:
             fleet.wait_until_up()
+            if worker.poll() is not None:
+                raise SystemExit("the worker ended: " + (place / "worker.log").read_text()[-2000:])
             idle = {"worker": resident_mb(worker.pid, "VmRSS"), "api": resident_mb(api.pid, "VmRSS")}
             # The first batch loads the models; the second is what an idle, warm fleet takes.
             fleet.finish(fleet.submit(small[0]))
