@@ -14,7 +14,7 @@ pub struct Memory {
     pub proportional: u64,
     /// Resident and shared with nobody: what would come back if the processes ended (USS).
     pub private: u64,
-    /// Of the private what was written: what only the end of the processes gives back.
+    /// What was written and is no file's: what only the processes can give back, at their end if not before.
     pub written: u64,
 }
 
@@ -105,12 +105,12 @@ fn status(pid: u32, name: &str) -> u64 {
 }
 
 fn parse_rollup(text: &str) -> Memory {
-    let written = bytes(text, "Private_Dirty:");
     Memory {
         resident: bytes(text, "Rss:"),
         proportional: bytes(text, "Pss:"),
-        private: bytes(text, "Private_Clean:").saturating_add(written),
-        written,
+        private: bytes(text, "Private_Clean:").saturating_add(bytes(text, "Private_Dirty:")),
+        // Not `Private_Dirty`: pages of the executable count there, too, as long as the file is not on disk.
+        written: bytes(text, "Anonymous:"),
     }
 }
 
@@ -137,12 +137,14 @@ Pss_Dirty:           300 kB
 Shared_Clean:       2000 kB
 Private_Clean:        56 kB
 Private_Dirty:       400 kB
+Referenced:         3456 kB
+Anonymous:           300 kB
 ";
         let expected = Memory {
             resident: 3456 << 10,
             proportional: 1200 << 10,
             private: 456 << 10,
-            written: 400 << 10,
+            written: 300 << 10,
         };
         assert_eq!(parse_rollup(text), expected);
         assert_eq!(parse_rollup("Rss: much\n"), Memory::default());

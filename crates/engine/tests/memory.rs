@@ -4,7 +4,6 @@
 
 mod support;
 
-use std::fs;
 use std::path::Path;
 
 use engine::{Engine, PhotoRequest, PhotoSource};
@@ -17,14 +16,10 @@ fn as_child() {
     support::assert_success(engine::child::run());
 }
 
-/// Resident bytes of this process that are not files of its own executable.
 fn own_memory() -> i64 {
-    let rollup = fs::read_to_string("/proc/self/smaps_rollup").unwrap();
-    let line = rollup
-        .lines()
-        .find(|line| line.starts_with("Private_Dirty:"))
-        .unwrap();
-    line.split_whitespace().nth(1).unwrap().parse::<i64>().unwrap() * 1024
+    engine::memory::of_process(std::process::id())
+        .written
+        .cast_signed()
 }
 
 #[tokio::test]
