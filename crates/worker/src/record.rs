@@ -61,7 +61,7 @@ pub(crate) async fn analysed(
     result.timing_ms.store = Some(milliseconds(storing));
     result.timing_ms.total = Some(milliseconds(arrival.taken));
     let body = json(&result)?;
-    // The kept one is as complete, so that neither need wait for the other.
+    // The kept one is as complete, so that neither need wait for the other. If only that comes through, the next try finds it.
     let kept = reuse::keep(context, job, &result, body.clone());
     let (stored, ()) = tokio::join!(put_result(context, job, body), kept);
     stored?;

@@ -9,6 +9,9 @@ use rustix::io::pread;
 
 use crate::failure::{PhotoFailure, code};
 
+/// Bytes that are made room for when a file has more than it said.
+const GROWTH: u64 = 256 << 10;
+
 /// A photo that is being received.
 pub(super) struct Partial {
     pub(super) options: Options,
@@ -95,15 +98,20 @@ impl Photo {
         let metadata = file
             .metadata()
             .map_err(|error| PhotoFailure::unreadable(&error))?;
-        let length = metadata.len().min(max_bytes.saturating_add(1));
+        let most = max_bytes.saturating_add(1);
         let mut bytes = Vec::new();
-        let room = usize::try_from(length).unwrap_or(usize::MAX);
-        if bytes.try_reserve_exact(room).is_err() {
-            return Err(no_memory_for(length));
-        }
-        // Until there is no room, or the file ends earlier than it did; one that grew is cut off where it ended. The
-        // decoder says what it thinks of that. By position: whoever else has the file open shares its cursor.
-        while bytes.len() < bytes.capacity() {
+        // With room for the read that finds the end. What the length says may be wrong: files change, and some of the
+        // kernel's and of user space's file systems say 0.
+        let mut more = metadata.len().saturating_add(1);
+        while (bytes.len() as u64) < most {
+            if bytes.len() == bytes.capacity() {
+                let wanted = more.min(most - bytes.len() as u64);
+                bytes
+                    .try_reserve_exact(usize::try_from(wanted).unwrap_or(usize::MAX))
+                    .map_err(|_| no_memory_for(bytes.len() as u64 + wanted))?;
+                more = GROWTH;
+            }
+            // By position: whoever else has the file open shares its cursor.
             let offset = bytes.len() as u64;
             match pread(&file, spare_capacity(&mut bytes), offset) {
                 Ok(0) => break,
@@ -111,6 +119,7 @@ impl Photo {
                 Err(error) => return Err(PhotoFailure::unreadable(&error.into())),
             }
         }
+        bytes.truncate(usize::try_from(most).unwrap_or(usize::MAX));
         Ok(bytes)
     }
 }
