@@ -1,7 +1,7 @@
 """How long a photo waits for a fleet that has nothing running, and for one that is there without its models.
 
     make build
-    PITCHFLEET_ONNXRUNTIME="$(scripts/onnxruntime.sh)" scripts/servers.sh python3 bench/cold_start.py target/release/pitchfleet samples
+    scripts/servers.sh python3 bench/cold_start.py target/release/pitchfleet samples
 
 A photo is submitted and nobody is there to take it; then a worker is started, as a pod would be, and the time until the
 result counts: process, broker, bucket, models, photo. Node and image come on top of that in a cluster. For comparison:
@@ -19,8 +19,7 @@ from fleet import Fleet, distinct_photos
 
 def until_done(fleet, worker, batch):
     while fleet.get(f"/v1/batches/{batch}")["counts"]["ok"] < 1:
-        if worker.poll() is not None:
-            raise SystemExit("the worker ended: " + (fleet.folder / "worker.log").read_text()[-2000:])
+        fleet.assert_running(worker)
         time.sleep(0.005)
 
 

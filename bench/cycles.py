@@ -40,8 +40,7 @@ def main():
             fleet.wait_until_up()
             # Which models a photo is for, the API knows from a worker's heartbeat.
             while not fleet.get("/v1/workers")["workers"]:
-                if processes[1].poll() is not None:
-                    raise SystemExit("the worker ended: " + (place / "worker.log").read_text()[-2000:])
+                fleet.assert_running(processes[1])
                 time.sleep(0.1)
             receipts = [cycle(fleet, place / f"{i}", arguments.photos, i) for i in range(arguments.cycles)]
         finally:

@@ -61,9 +61,8 @@ class Fleet:
         self.binary, self.folder, self.port = binary, folder, 18080 + os.getpid() % 1000
         # The fleet's home is a folder of its own, where no library lies.
         library = subprocess.run([SCRIPTS / "onnxruntime.sh"], check=True, capture_output=True, text=True).stdout.strip()
-        self.environment = os.environ | {
+        self.environment = {"PITCHFLEET_ONNXRUNTIME": library} | os.environ | {
             "HOME": str(folder),
-            "PITCHFLEET_ONNXRUNTIME": library,
             "PITCHFLEET_BROKER_URL": test["AMQP"],
             "PITCHFLEET_BROKER_PREFIX": name,
             "PITCHFLEET_STORE_BUCKET": test["S3_BUCKET"],
@@ -78,6 +77,10 @@ class Fleet:
     def start(self, *arguments):
         log = open(self.folder / f"{arguments[0]}.log", "wb")
         return subprocess.Popen([self.binary, *arguments], env=self.environment, stdout=log, stderr=log)
+
+    def assert_running(self, worker):
+        if worker.poll() is not None:
+            raise SystemExit("the worker ended: " + (self.folder / "worker.log").read_text()[-2000:])
 
     def call(self, *arguments):
         done = subprocess.run([self.binary, *arguments], env=self.environment, capture_output=True, text=True)
@@ -148,8 +151,7 @@ def main():
         worker = fleet.start("worker")
         try:
             fleet.wait_until_up()
-            if worker.poll() is not None:
-                raise SystemExit("the worker ended: " + (place / "worker.log").read_text()[-2000:])
+            fleet.assert_running(worker)
             idle = {"worker": resident_mb(worker.pid, "VmRSS"), "api": resident_mb(api.pid, "VmRSS")}
             # The first batch loads the models; the second is what an idle, warm fleet takes.
             fleet.finish(fleet.submit(small[0]))
