@@ -4,20 +4,27 @@
 //! pixel counts. Weights have 22 fractional bits; the horizontal step rounds to 8 bits before the vertical one
 //! (Pillow's `src/libImaging/Resample.c`).
 
-use multiversion::multiversion;
+mod horizontal;
+mod vertical;
 
+use self::horizontal::Horizontal;
+use self::vertical::Vertical;
 use crate::RgbImage;
 
 const PRECISION_BITS: u32 = 32 - 8 - 2;
 const HALF: i32 = 1 << (PRECISION_BITS - 1);
 
-/// Source samples are read in groups of this many.
-const GROUP: usize = 16;
-
 /// What one output sample is made of: `weights.len()` source samples from `start` on.
 struct Window {
     start: usize,
     weights: Vec<i32>,
+}
+
+impl Window {
+    /// The first source sample that is not part of it.
+    fn end(&self) -> usize {
+        self.start + self.weights.len()
+    }
 }
 
 fn windows(source: usize, target: usize) -> Vec<Window> {
@@ -42,54 +49,14 @@ fn windows(source: usize, target: usize) -> Vec<Window> {
         .collect()
 }
 
-/// The horizontal windows as the kernel reads them: every window padded to whole groups with weights of zero.
-struct Columns {
-    /// First source sample of each window.
-    starts: Vec<usize>,
-    /// Groups per window, the same for all.
-    groups: usize,
-    /// All weights of the first window, then of the second one...
-    weights: Vec<[i32; GROUP]>,
-    /// Samples that a padded plane must have.
-    padded: usize,
-}
-
-impl Columns {
-    fn new(source: usize, target: usize) -> Self {
-        let windows = windows(source, target);
-        let longest = windows.iter().map(|w| w.weights.len()).max().unwrap_or(0);
-        let groups = longest.div_ceil(GROUP);
-        let mut weights = vec![[0; GROUP]; groups * target];
-        for (window, padded) in windows.iter().zip(weights.chunks_mut(groups.max(1))) {
-            padded.as_flattened_mut()[..window.weights.len()].copy_from_slice(&window.weights);
-        }
-        Self {
-            starts: windows.iter().map(|w| w.start).collect(),
-            groups,
-            weights,
-            padded: source + groups * GROUP,
-        }
-    }
-}
-
 /// A resize that takes the source row by row, so that the source never has to be in memory as a whole.
 pub struct RowResizer {
-    source: [usize; 2],
-    columns: Columns,
-    rows: Vec<Window>,
+    /// Source samples in a row.
+    samples: usize,
+    horizontal: Horizontal,
+    vertical: Vertical,
     vertical_first: bool,
-    /// The row that goes through the horizontal step, each colour on its own, padded.
-    planes: [Vec<u8>; 3],
-    /// The row that leaves the first step.
-    between: Vec<u8>,
-    /// Sums of the output rows that are under way: row `y` in slot `y % slots`.
-    sums: Vec<i32>,
-    slots: usize,
-    /// Source rows taken.
-    taken: usize,
-    target: RgbImage,
-    /// Target rows that are complete.
-    finished: usize,
+    target: Target,
 }
 
 impl RowResizer {
@@ -118,72 +85,67 @@ impl RowResizer {
         } else {
             (target_width, target_height)
         };
-        let rows = windows(height.max(1), target_height);
-        let columns = Columns::new(width.max(1), target_width);
-        let slots = most_under_way(&rows);
-        let between = 3 * if vertical_first { width } else { target_width };
+        let between = if vertical_first { width } else { target_width };
         Self {
-            source: [width, height],
-            planes: std::array::from_fn(|_| vec![0; columns.padded]),
-            between: vec![0; between],
-            sums: vec![HALF; slots * between],
-            slots,
-            columns,
-            rows,
+            samples: width * 3,
+            horizontal: Horizontal::new(width, target_width),
+            vertical: Vertical::new(between * 3, height, target_height),
             vertical_first,
-            taken: 0,
-            target: RgbImage::black(target_width, target_height),
-            finished: 0,
+            target: Target {
+                image: RgbImage::black(target_width, target_height),
+                filled: 0,
+            },
         }
     }
 
     /// Takes the next source row, top to bottom: `width` pixels `R G B`. What is missing or too much is black or
     /// ignored.
     pub fn push(&mut self, row: &[u8]) {
-        if self.taken >= self.source[1] || self.finished >= self.rows.len() {
-            return;
-        }
-        let row = &row[..row.len().min(self.source[0] * 3)];
-        let row = if self.vertical_first {
-            row
+        let Self {
+            horizontal,
+            vertical,
+            target,
+            samples,
+            vertical_first,
+        } = self;
+        let row = &row[..row.len().min(*samples)];
+        if *vertical_first {
+            vertical.push(row, |row| horizontal.push(row, |row| target.push(row)));
         } else {
-            convolve_row(row, &mut self.planes, &self.columns, &mut self.between);
-            &self.between
-        };
-        let y = self.taken;
-        self.taken += 1;
-        let samples = self.between.len();
-        let mut complete = self.finished;
-        for out in self.finished..self.rows.len() {
-            let window = &self.rows[out];
-            if y < window.start {
-                break;
-            }
-            if let Some(&weight) = window.weights.get(y - window.start) {
-                let sums = &mut self.sums[out % self.slots * samples..][..samples];
-                add_weighted_row(row, weight, sums);
-            }
-            if y + 1 >= window.start + window.weights.len() {
-                complete = out + 1;
-            }
+            horizontal.push(row, |row| vertical.push(row, |row| target.push(row)));
         }
-        for out in self.finished..complete {
-            let sums = &mut self.sums[out % self.slots * samples..][..samples];
-            let target = self.target.row_mut(out);
-            if self.vertical_first {
-                round_sums(sums, &mut self.between);
-                convolve_row(&self.between, &mut self.planes, &self.columns, target);
-            } else {
-                round_sums(sums, target);
-            }
-            sums.fill(HALF);
-        }
-        self.finished = complete;
     }
 
     /// The resized image. Rows of the target whose source rows were not all pushed are black.
-    pub fn finish(self) -> RgbImage {
-        self.target
+    pub fn finish(mut self) -> RgbImage {
+        let Self {
+            horizontal,
+            vertical,
+            target,
+            vertical_first,
+            ..
+        } = &mut self;
+        if *vertical_first {
+            horizontal.flush(|row| target.push(row));
+        } else {
+            horizontal.flush(|row| vertical.push(row, |row| target.push(row)));
+        }
+        self.target.image
+    }
+}
+
+/// The resized image, filled from the top.
+struct Target {
+    image: RgbImage,
+    filled: usize,
+}
+
+impl Target {
+    fn push(&mut self, row: &[u8]) {
+        if self.filled < self.image.height() {
+            self.image.row_mut(self.filled).copy_from_slice(row);
+            self.filled += 1;
+        }
     }
 }
 
@@ -195,19 +157,6 @@ fn is_vertical_first([width, height]: [usize; 2], target: [usize; 2]) -> bool {
     down > 0 && down > 2 * shrink(width, target[0])
 }
 
-/// The most output rows whose windows share a source row.
-fn most_under_way(rows: &[Window]) -> usize {
-    let mut most = 1;
-    let mut first = 0;
-    for (y, window) in rows.iter().enumerate() {
-        while rows[first].start + rows[first].weights.len() <= window.start {
-            first += 1;
-        }
-        most = most.max(y + 1 - first);
-    }
-    most
-}
-
 /// Resizes `source` to `width` x `height`.
 pub fn resize(source: &RgbImage, width: usize, height: usize) -> RgbImage {
     let mut resizer = RowResizer::new(source.width(), source.height(), width, height);
@@ -215,49 +164,6 @@ pub fn resize(source: &RgbImage, width: usize, height: usize) -> RgbImage {
         resizer.push(source.row(y));
     }
     resizer.finish()
-}
-
-#[multiversion(targets("x86_64+avx512f+avx512bw+avx512vl+avx512dq", "x86_64+avx2+bmi1+bmi2"))]
-fn convolve_row(row: &[u8], planes: &mut [Vec<u8>; 3], columns: &Columns, out: &mut [u8]) {
-    let [red, green, blue] = planes;
-    let samples = red.iter_mut().zip(green).zip(blue);
-    for (&[pr, pg, pb], ((r, g), b)) in row.as_chunks::<3>().0.iter().zip(samples) {
-        *r = pr;
-        *g = pg;
-        *b = pb;
-    }
-
-    let groups = columns.groups;
-    let windows = columns
-        .starts
-        .iter()
-        .zip(columns.weights.chunks_exact(groups.max(1)));
-    for ((&start, weights), out) in windows.zip(out.as_chunks_mut::<3>().0) {
-        for (plane, out) in planes.iter().zip(out) {
-            let samples = plane[start..][..groups * GROUP].as_chunks::<GROUP>().0;
-            let mut sums = [0i32; GROUP];
-            for (samples, weights) in samples.iter().zip(weights) {
-                for ((sum, &sample), &weight) in sums.iter_mut().zip(samples).zip(weights) {
-                    *sum += i32::from(sample) * weight;
-                }
-            }
-            *out = round(sums.iter().sum::<i32>() + HALF);
-        }
-    }
-}
-
-#[multiversion(targets("x86_64+avx512f+avx512bw+avx512vl+avx512dq", "x86_64+avx2+bmi1+bmi2"))]
-fn add_weighted_row(row: &[u8], weight: i32, sums: &mut [i32]) {
-    for (sum, &sample) in sums.iter_mut().zip(row) {
-        *sum += i32::from(sample) * weight;
-    }
-}
-
-#[multiversion(targets("x86_64+avx512f+avx512bw+avx512vl+avx512dq", "x86_64+avx2+bmi1+bmi2"))]
-fn round_sums(sums: &[i32], out: &mut [u8]) {
-    for (&sum, out) in sums.iter().zip(out) {
-        *out = round(sum);
-    }
 }
 
 #[inline(always)]
