@@ -114,7 +114,8 @@ fn keep_first(found: &mut Option<String>, next: Option<String>) {
 pub(crate) enum Field<'a> {
     Number(u64),
     Bytes(&'a [u8]),
-    Fixed,
+    /// Four bytes or eight.
+    Fixed(&'a [u8]),
 }
 
 /// Calls `visit` with number and value of every field of `message`.
@@ -132,8 +133,8 @@ pub(crate) fn each_field<'a>(
         };
         let field = match tag & 7 {
             0 => Field::Number(varint(&mut message)?),
-            1 => take(8).map(|_| Field::Fixed)?,
-            5 => take(4).map(|_| Field::Fixed)?,
+            1 => Field::Fixed(take(8)?),
+            5 => Field::Fixed(take(4)?),
             2 => {
                 let length = varint(&mut message)?;
                 let length = usize::try_from(length).map_err(|_| CUT_SHORT)?;
@@ -148,7 +149,8 @@ pub(crate) fn each_field<'a>(
     Ok(())
 }
 
-fn varint(bytes: &mut &[u8]) -> Result<u64, &'static str> {
+/// Takes a number off the front of `bytes`.
+pub(crate) fn varint(bytes: &mut &[u8]) -> Result<u64, &'static str> {
     let mut value = 0u64;
     for shift in (0..64).step_by(7) {
         let (&byte, tail) = bytes.split_first().ok_or("it ends in the middle of a number")?;

@@ -14,12 +14,12 @@ use super::{Lane, LoadRequest, Loaded};
 use crate::batcher::{self, Batched, Batching};
 use crate::bundle::{Bundle, Network};
 use crate::card_memory::CardMemory;
-use crate::detector_head;
 use crate::device::{self, Choice, Machine};
 use crate::failure::{EngineError, EngineErrorKind, PhotoFailure, code};
+use crate::graph::detector_head;
 use crate::precision;
 use crate::request::EngineFacts;
-use crate::sessions::{CardSessions, Loader, Place, Runtime, Sessions};
+use crate::sessions::{CardSessions, Loader, Model, Place, Runtime, Sessions};
 
 /// Loads what `request` says.
 ///
@@ -150,15 +150,13 @@ fn load_on(
         precision::int8_instructions(),
     )?;
     let whole = bundle.read_model(Network::Detector, picked.detector)?;
-    // A card decodes all boxes in no time, and would have more to send.
-    let cut = choice
-        .card
-        .is_none()
-        .then(|| detector_head::cut(&whole))
-        .flatten();
-    let (detector, levels) = match cut {
-        Some(cut) => (cut.model, Some(cut.levels)),
-        None => (whole, None),
+    let (detector, levels) = match choice.card {
+        // A card decodes all boxes in no time, and would have more to send; and it has its own SiLU.
+        Some(_) => (Model::as_it_is(whole), None),
+        None => match detector_head::cut(&whole) {
+            Some(cut) => (runtime.prepare(cut.model), Some(cut.levels)),
+            None => (runtime.prepare(whole), None),
+        },
     };
     let loader = Loader {
         runtime: runtime.clone(),
@@ -168,7 +166,7 @@ fn load_on(
         },
         detector,
         levels,
-        classifier: bundle.read_model(Network::Classifier, picked.classifier)?,
+        classifier: Model::as_it_is(bundle.read_model(Network::Classifier, picked.classifier)?),
         classes: bundle.manifest().detector.classes.clone(),
     };
     let sessions = loader.load()?;

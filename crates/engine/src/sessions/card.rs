@@ -130,15 +130,13 @@ impl HostMemory {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use pitch::networks::Networks;
 
     use super::*;
-    use crate::Bundle;
     use crate::bundle::Network;
     use crate::config::Precision;
-    use crate::sessions::{Loader, Place, Runtime};
+    use crate::sessions::tests::{demo, runtime};
+    use crate::sessions::{Loader, Model, Place};
 
     fn image(width: usize, height: usize, seed: usize) -> Planes {
         let value = |i: usize| ((i * 31 + seed * 977) % 251) as f32 / 251.0;
@@ -152,14 +150,14 @@ mod tests {
     /// There is no card here: the same binding, with the host's ordinary memory in place of page-locked memory.
     #[test]
     fn a_bound_batch_gives_what_its_images_give_alone() {
-        let bundle = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../bundles/demo");
-        let bundle = Bundle::open(&bundle).unwrap();
+        let bundle = demo();
+        let model = |network| Model::as_it_is(bundle.read_model(network, Precision::Fp32).unwrap());
         let loader = Loader {
-            runtime: Runtime::load(&crate::runtime::locate(None, false).unwrap()).unwrap(),
+            runtime: runtime(),
             place: Place::Cpu,
-            detector: bundle.read_model(Network::Detector, Precision::Fp32).unwrap(),
+            detector: model(Network::Detector),
             levels: None,
-            classifier: bundle.read_model(Network::Classifier, Precision::Fp32).unwrap(),
+            classifier: model(Network::Classifier),
             classes: bundle.manifest().detector.classes.clone(),
         };
         let mut alone = loader.load().unwrap();
