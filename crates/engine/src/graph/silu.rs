@@ -61,16 +61,20 @@ fn replacements(graph: &Graph<'_>) -> HashMap<usize, Replacement> {
     for name in inputs.chain(graph.outputs.iter().map(|(name, _)| name)) {
         *uses.entry(name).or_default() += 1;
     }
+    // Our operators write over what they read: it has to be a node's, and nobody else's.
+    let used = |name: &[u8], times| graph.makers.contains_key(name) && uses.get(name) == Some(&times);
     let mut replacements = HashMap::new();
     for (number, node) in graph.nodes.iter().enumerate() {
         match node.operator {
             b"QuickGelu" if is_silu(node.message) => {
-                if let (&[input], &[output]) = (&node.inputs[..], &node.outputs[..]) {
+                if let (&[input], &[output]) = (&node.inputs[..], &node.outputs[..])
+                    && used(input, 1)
+                {
                     replacements.insert(number, Replacement::Node(operator(SILU, input, output, None)));
                 }
             }
             b"QLinearMul" => {
-                if let Some((sigmoid, fused)) = bytes_silu(graph, node, &uses) {
+                if let Some((sigmoid, fused)) = bytes_silu(graph, node, used) {
                     replacements.insert(sigmoid, Replacement::Nothing);
                     replacements.insert(number, Replacement::Node(fused));
                 }
@@ -105,7 +109,7 @@ fn is_silu(node: &[u8]) -> bool {
 fn bytes_silu(
     graph: &Graph<'_>,
     product: &Node<'_>,
-    uses: &HashMap<&[u8], usize>,
+    used: impl Fn(&[u8], usize) -> bool,
 ) -> Option<(usize, Vec<u8>)> {
     let &[a, a_scale, a_zero, b, b_scale, b_zero, scale, zero] = &product.inputs[..] else {
         return None;
@@ -130,7 +134,7 @@ fn bytes_silu(
         let &[output] = &product.outputs[..] else {
             return None;
         };
-        if !same || uses.get(sigmoid) != Some(&1) {
+        if !same || !used(sigmoid, 1) || !used(x, 2) {
             return None;
         }
         let table = table(x_quantised, sigmoid_quantised, quantised(scale, zero)?);
