@@ -85,8 +85,13 @@ impl<'a> JpegSource<'a> {
         let mut canvas = UprightCanvas::new(self.orientation, width, height)?;
         let mut row = vec![0; width * 3];
         while !canvas.is_full() {
-            rows.read(&mut row)?;
-            canvas.push_row(&row);
+            match canvas.next_row_mut() {
+                Some(place) => rows.read(place)?,
+                None => {
+                    rows.read(&mut row)?;
+                    canvas.push_row(&row);
+                }
+            }
         }
         rows.reader.finish()?;
         canvas.into_image()

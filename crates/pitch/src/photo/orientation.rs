@@ -71,24 +71,18 @@ pub(super) struct UprightCanvas {
     width: usize,
     height: usize,
     next_row: usize,
-    /// Grows where rows follow one another as they are stored: most photos, whose pixels need not be zeros first.
     pixels: Vec<u8>,
 }
 
 impl UprightCanvas {
     /// For stored rows of `width` pixels, `height` of them.
     pub(super) fn new(orientation: Orientation, width: usize, height: usize) -> Result<Self, PhotoError> {
-        let len = pixel_bytes(width, height)?;
-        let mut pixels = reserved(len)?;
-        if orientation != Orientation::UPRIGHT {
-            pixels.resize(len, 0);
-        }
         Ok(Self {
             orientation,
             width,
             height,
             next_row: 0,
-            pixels,
+            pixels: zeroed_pixels(width, height)?,
         })
     }
 
@@ -96,30 +90,43 @@ impl UprightCanvas {
         self.next_row >= self.height
     }
 
-    /// Puts the next stored row (`width * 3` samples) in its place; rows past the last are dropped.
-    pub(super) fn push_row(&mut self, row: &[u8]) {
-        if self.is_full() {
-            return;
+    /// The place of the next stored row, when it lies in one piece in the upright picture; the row counts as pushed.
+    pub(super) fn next_row_mut(&mut self) -> Option<&mut [u8]> {
+        if self.is_full() || self.orientation.transposes() || self.orientation.flips_columns() {
+            return None;
         }
-        let row = &row[..self.width * 3];
         let y = if self.orientation.flips_rows() {
             self.height - 1 - self.next_row
         } else {
             self.next_row
         };
         self.next_row += 1;
-        if self.orientation == Orientation::UPRIGHT {
-            self.pixels.extend_from_slice(row);
+        self.pixels.get_mut(y * self.width * 3..(y + 1) * self.width * 3)
+    }
+
+    /// Puts the next stored row (`width * 3` samples) in its place; rows past the last are dropped.
+    pub(super) fn push_row(&mut self, row: &[u8]) {
+        if self.is_full() {
             return;
         }
+        let y = if self.orientation.flips_rows() {
+            self.height - 1 - self.next_row
+        } else {
+            self.next_row
+        };
+        self.next_row += 1;
+        let flip = self.orientation.flips_columns();
         // Pixel x of the row lands at `first + x * stride` pixels (or runs backwards from the last).
         let (first, stride) = if self.orientation.transposes() {
             (y, self.height)
         } else {
             (y * self.width, 1)
         };
-        let flip = self.orientation.flips_columns();
-        for (x, pixel) in row.chunks_exact(3).enumerate() {
+        if stride == 1 && !flip {
+            self.pixels[first * 3..(first + self.width) * 3].copy_from_slice(&row[..self.width * 3]);
+            return;
+        }
+        for (x, pixel) in row.chunks_exact(3).take(self.width).enumerate() {
             let x = if flip { self.width - 1 - x } else { x };
             let at = (first + x * stride) * 3;
             self.pixels[at..at + 3].copy_from_slice(pixel);
@@ -127,9 +134,8 @@ impl UprightCanvas {
     }
 
     /// The picture; rows that were never pushed are black.
-    pub(super) fn into_image(mut self) -> Result<RgbImage, PhotoError> {
+    pub(super) fn into_image(self) -> Result<RgbImage, PhotoError> {
         let (width, height) = self.orientation.size(self.width, self.height);
-        self.pixels.resize(self.width * self.height * 3, 0);
         RgbImage::from_pixels(width, height, self.pixels)
             .map_err(|_| PhotoError::corrupt("the picture's size changed while it was decoded"))
     }
@@ -137,28 +143,20 @@ impl UprightCanvas {
 
 /// `width * height * 3` zeros, or an error where `vec!` would end the process.
 pub(super) fn zeroed_pixels(width: usize, height: usize) -> Result<Vec<u8>, PhotoError> {
-    zeroed_bytes(pixel_bytes(width, height)?)
+    let len = width
+        .checked_mul(height)
+        .and_then(|n| n.checked_mul(3))
+        .ok_or(PhotoError::OutOfMemory)?;
+    zeroed_bytes(len)
 }
 
 /// `len` zeros, or an error where `vec!` would end the process.
 pub(super) fn zeroed_bytes(len: usize) -> Result<Vec<u8>, PhotoError> {
-    let mut bytes = reserved(len)?;
-    bytes.resize(len, 0);
-    Ok(bytes)
-}
-
-fn pixel_bytes(width: usize, height: usize) -> Result<usize, PhotoError> {
-    width
-        .checked_mul(height)
-        .and_then(|n| n.checked_mul(3))
-        .ok_or(PhotoError::OutOfMemory)
-}
-
-fn reserved(len: usize) -> Result<Vec<u8>, PhotoError> {
     let mut bytes = Vec::new();
     bytes
         .try_reserve_exact(len)
         .map_err(|_| PhotoError::OutOfMemory)?;
+    bytes.resize(len, 0);
     Ok(bytes)
 }
 
