@@ -1,5 +1,7 @@
 //! The classifier's input from the resized crop, and probabilities from its output.
 
+use multiversion::multiversion;
+
 use crate::RgbImage;
 use crate::analysis::Probabilities;
 use crate::networks::{NetworkError, Planes};
@@ -14,16 +16,24 @@ const STD: [f32; 3] = [0.229, 0.224, 0.225];
 /// The network's input for an image of any size, usually 224x224: per channel `(value / 255 - mean) / std`.
 pub fn normalise(image: &RgbImage) -> Planes {
     let area = image.width() * image.height();
-    let mut values = Vec::with_capacity(3 * area);
-    for channel in 0..3 {
-        let table: [f32; 256] = std::array::from_fn(|v| (v as f32 / 255.0 - MEAN[channel]) / STD[channel]);
-        let samples = image.pixels().iter().skip(channel).step_by(3);
-        values.extend(samples.map(|&sample| table[usize::from(sample)]));
-    }
+    let mut values = vec![0.0; 3 * area];
+    let (red, others) = values.split_at_mut(area);
+    let (green, blue) = others.split_at_mut(area);
+    normalise_pixels(image.pixels().as_chunks().0, [red, green, blue]);
     Planes {
         width: image.width(),
         height: image.height(),
         values,
+    }
+}
+
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512vl+avx512dq", "x86_64+avx2+bmi1+bmi2"))]
+fn normalise_pixels(pixels: &[[u8; 3]], [red, green, blue]: [&mut [f32]; 3]) {
+    let planes = red.iter_mut().zip(green).zip(blue);
+    for (&[r, g, b], ((red, green), blue)) in pixels.iter().zip(planes) {
+        *red = (f32::from(r) / 255.0 - MEAN[0]) / STD[0];
+        *green = (f32::from(g) / 255.0 - MEAN[1]) / STD[1];
+        *blue = (f32::from(b) / 255.0 - MEAN[2]) / STD[2];
     }
 }
 

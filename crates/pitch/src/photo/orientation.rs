@@ -71,6 +71,7 @@ pub(super) struct UprightCanvas {
     width: usize,
     height: usize,
     next_row: usize,
+    /// All of them, zeros at first, once a row has to be written elsewhere than at the end.
     pixels: Vec<u8>,
 }
 
@@ -82,7 +83,7 @@ impl UprightCanvas {
             width,
             height,
             next_row: 0,
-            pixels: zeroed_pixels(width, height)?,
+            pixels: reserved(pixel_bytes(width, height)?)?,
         })
     }
 
@@ -101,7 +102,8 @@ impl UprightCanvas {
             self.next_row
         };
         self.next_row += 1;
-        self.pixels.get_mut(y * self.width * 3..(y + 1) * self.width * 3)
+        let row = self.width * 3;
+        self.all_pixels().get_mut(y * row..(y + 1) * row)
     }
 
     /// Puts the next stored row (`width * 3` samples) in its place; rows past the last are dropped.
@@ -122,41 +124,62 @@ impl UprightCanvas {
         } else {
             (y * self.width, 1)
         };
+        let width = self.width;
         if stride == 1 && !flip {
-            self.pixels[first * 3..(first + self.width) * 3].copy_from_slice(&row[..self.width * 3]);
+            let row = &row[..width * 3];
+            if first * 3 == self.pixels.len() {
+                self.pixels.extend_from_slice(row);
+            } else {
+                self.all_pixels()[first * 3..(first + width) * 3].copy_from_slice(row);
+            }
             return;
         }
-        for (x, pixel) in row.chunks_exact(3).take(self.width).enumerate() {
-            let x = if flip { self.width - 1 - x } else { x };
+        let pixels = self.all_pixels();
+        for (x, pixel) in row.chunks_exact(3).take(width).enumerate() {
+            let x = if flip { width - 1 - x } else { x };
             let at = (first + x * stride) * 3;
-            self.pixels[at..at + 3].copy_from_slice(pixel);
+            pixels[at..at + 3].copy_from_slice(pixel);
         }
     }
 
     /// The picture; rows that were never pushed are black.
-    pub(super) fn into_image(self) -> Result<RgbImage, PhotoError> {
+    pub(super) fn into_image(mut self) -> Result<RgbImage, PhotoError> {
         let (width, height) = self.orientation.size(self.width, self.height);
+        self.all_pixels();
         RgbImage::from_pixels(width, height, self.pixels)
             .map_err(|_| PhotoError::corrupt("the picture's size changed while it was decoded"))
+    }
+
+    fn all_pixels(&mut self) -> &mut [u8] {
+        self.pixels.resize(self.width * self.height * 3, 0);
+        &mut self.pixels
     }
 }
 
 /// `width * height * 3` zeros, or an error where `vec!` would end the process.
 pub(super) fn zeroed_pixels(width: usize, height: usize) -> Result<Vec<u8>, PhotoError> {
-    let len = width
-        .checked_mul(height)
-        .and_then(|n| n.checked_mul(3))
-        .ok_or(PhotoError::OutOfMemory)?;
-    zeroed_bytes(len)
+    zeroed_bytes(pixel_bytes(width, height)?)
 }
 
 /// `len` zeros, or an error where `vec!` would end the process.
 pub(super) fn zeroed_bytes(len: usize) -> Result<Vec<u8>, PhotoError> {
+    let mut bytes = reserved(len)?;
+    bytes.resize(len, 0);
+    Ok(bytes)
+}
+
+fn pixel_bytes(width: usize, height: usize) -> Result<usize, PhotoError> {
+    width
+        .checked_mul(height)
+        .and_then(|n| n.checked_mul(3))
+        .ok_or(PhotoError::OutOfMemory)
+}
+
+fn reserved(len: usize) -> Result<Vec<u8>, PhotoError> {
     let mut bytes = Vec::new();
     bytes
         .try_reserve_exact(len)
         .map_err(|_| PhotoError::OutOfMemory)?;
-    bytes.resize(len, 0);
     Ok(bytes)
 }
 
