@@ -385,13 +385,14 @@ fn spawn(config: &EngineConfig, lanes: usize) -> io::Result<(Child, UnixStream)>
 
 /// No variable of the parent's but where to find CUDA's libraries. ONNX Runtime from 1.29 on writes what it runs into a
 /// database in the user's home and sends it to its makers, unless it is told not to before it is loaded (its pull request
-/// 27379). And how glibc's allocator is to behave: left alone it makes an arena for each lane, none of which gives back what another could use. Blocks from 32 MB on (its greatest
-/// threshold) are mapped each for itself: below it that costs more time, in page faults, than the networks' arithmetic
-/// (figures in `docs/benchmarks.md`).
+/// 27379). And how glibc's allocator is to behave: an arena for each lane (left alone it makes one for every thread there
+/// is; lanes that share one wait for each other, which took 7 % of the time and saved 5 to 30 MB). Blocks from 32 MB on
+/// (its greatest threshold) are mapped each for itself: below it that costs more time, in page faults, than the networks'
+/// arithmetic (figures in `docs/benchmarks.md`).
 fn environment(lanes: usize) -> Vec<(&'static str, OsString)> {
     let mut variables: Vec<(&'static str, OsString)> = vec![
         ("ORT_DISABLE_TELEMETRY", "1".into()),
-        ("MALLOC_ARENA_MAX", lanes.div_ceil(4).to_string().into()),
+        ("MALLOC_ARENA_MAX", lanes.to_string().into()),
         ("MALLOC_MMAP_THRESHOLD_", (32 << 20).to_string().into()),
         ("MALLOC_TRIM_THRESHOLD_", (128 << 20).to_string().into()),
     ];
