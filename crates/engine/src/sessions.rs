@@ -275,12 +275,14 @@ fn boxes(outputs: &Outputs<'_>, n: usize, form: &BoxForm) -> Result<Vec<RawBoxes
     let anchors = outputs
         .first()
         .map_or(0, |(shape, _)| shape.get(2).copied().unwrap_or(0));
+    // Once for all outputs: growing would copy a megabyte.
+    let values = outputs.iter().map(|(_, values)| values.len()).sum::<usize>() / n.max(1);
     let mut images: Vec<_> = (0..n)
         .map(|_| RawBoxes {
             form: form.clone(),
             rows: 0,
             anchors,
-            values: Vec::new(),
+            values: Vec::with_capacity(values),
         })
         .collect();
     for (shape, values) in outputs {

@@ -1,5 +1,7 @@
 //! The detector's input: the photo shrunk into `imgsz` and padded with grey, as ultralytics 8 predicts.
 
+use multiversion::multiversion;
+
 use crate::RgbImage;
 use crate::analysis::Size;
 use crate::networks::{DetectorShape, Planes};
@@ -64,9 +66,7 @@ impl Letterbox {
             let start = (self.top + y) * width + self.left;
             let planes = values.chunks_exact_mut(width * height);
             for (plane, samples) in planes.zip(row) {
-                for (value, &sample) in plane[start..][..self.content.width].iter_mut().zip(samples) {
-                    *value = f32::from(sample) / 255.0;
-                }
+                to_unit_range(samples, &mut plane[start..][..self.content.width]);
             }
         });
         Planes {
@@ -83,6 +83,14 @@ impl Letterbox {
             (x - self.left as f64) / self.ratio,
             (y - self.top as f64) / self.ratio,
         ]
+    }
+}
+
+/// Samples 0..=255 as 0.0..=1.0.
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512vl+avx512dq", "x86_64+avx2+bmi1+bmi2"))]
+fn to_unit_range(samples: &[u8], values: &mut [f32]) {
+    for (value, &sample) in values.iter_mut().zip(samples) {
+        *value = f32::from(sample) / 255.0;
     }
 }
 
