@@ -20,7 +20,7 @@ use rustix::fs::{MemfdFlags, memfd_create};
 use crate::bundle::Network;
 use crate::card_memory::CardMemory;
 use crate::failure::{EngineError, EngineErrorKind};
-use crate::graph::silu;
+use crate::graph::{halves, silu};
 
 /// Side of the detector's input where the model's metadata does not say (`imgsz` of ultralytics).
 const DEFAULT_IMAGE_SIZE: usize = 640;
@@ -61,10 +61,11 @@ impl Runtime {
         ep::CUDA::is_available().unwrap_or(false)
     }
 
-    /// `model` as ONNX Runtime optimises it for this machine's CPU, with SiLU as an operator of ours; as it is where
-    /// that does not come about. More sessions of an optimised model take a fifth of the time.
+    /// `model` as ONNX Runtime optimises it for this machine's CPU, with the changes of [`graph`](crate::graph); as it is
+    /// where that does not come about. More sessions of an optimised model take a fifth of the time.
     pub(crate) fn prepare(&self, model: Vec<u8>) -> Model {
-        let optimised = self.optimise(&model).ok();
+        let apart = halves::convolve_apart(&model);
+        let optimised = self.optimise(apart.as_ref().unwrap_or(&model)).ok();
         match optimised.and_then(|optimised| silu::fuse(&optimised)) {
             Some(bytes) => Model {
                 bytes,

@@ -4,6 +4,7 @@
 //! Field numbers are those of `onnx.proto3`.
 
 pub(crate) mod detector_head;
+pub(crate) mod halves;
 pub(crate) mod silu;
 
 use std::collections::HashMap;
@@ -92,6 +93,26 @@ impl<'a> Graph<'a> {
         })?;
         self.nodes.push(node);
         Ok(())
+    }
+
+    /// How often each tensor is an input of a node, or an output of the graph.
+    fn uses(&self) -> HashMap<&'a [u8], usize> {
+        let mut uses = HashMap::new();
+        let inputs = self.nodes.iter().flat_map(|node| &node.inputs);
+        for &name in inputs.chain(self.outputs.iter().map(|(name, _)| name)) {
+            *uses.entry(name).or_default() += 1;
+        }
+        uses
+    }
+
+    /// Puts everything but nodes.
+    fn put_rest(&self, graph: &mut Vec<u8>) {
+        for (number, message) in &self.others {
+            put(graph, *number, message);
+        }
+        for (_, output) in &self.outputs {
+            put(graph, 12, output);
+        }
     }
 
     /// The inputs of the node that makes `name`, if it is an `operator`.

@@ -35,12 +35,7 @@ pub(crate) fn fuse(optimised: &[u8]) -> Option<Vec<u8>> {
             Some(Replacement::Node(node)) => put(&mut fused, 1, node),
         }
     }
-    for (number, message) in &graph.others {
-        put(&mut fused, *number, message);
-    }
-    for (_, output) in &graph.outputs {
-        put(&mut fused, 12, output);
-    }
+    graph.put_rest(&mut fused);
     let mut model = replace_graph(optimised, &fused)?;
     let mut domain = Vec::new();
     put(&mut domain, 1, DOMAIN.as_bytes());
@@ -56,11 +51,7 @@ enum Replacement {
 }
 
 fn replacements(graph: &Graph<'_>) -> HashMap<usize, Replacement> {
-    let mut uses: HashMap<&[u8], usize> = HashMap::new();
-    let inputs = graph.nodes.iter().flat_map(|node| &node.inputs);
-    for name in inputs.chain(graph.outputs.iter().map(|(name, _)| name)) {
-        *uses.entry(name).or_default() += 1;
-    }
+    let uses = graph.uses();
     // Our operators write over what they read: it has to be a node's, and nobody else's.
     let used = |name: &[u8], times| graph.makers.contains_key(name) && uses.get(name) == Some(&times);
     let mut replacements = HashMap::new();
