@@ -139,6 +139,26 @@ fn replace_graph(model: &[u8], graph: &[u8]) -> Option<Vec<u8>> {
     Some(replaced)
 }
 
+/// The value of a node's attribute `name`: the field `number` of an `AttributeProto`.
+fn attribute<'a>(node: &'a [u8], name: &str, number: u64) -> Option<Field<'a>> {
+    let mut value = None;
+    each_field(node, |field_number, field| {
+        if let (5, Field::Bytes(attribute)) = (field_number, field)
+            && text(attribute, 1)? == name.as_bytes()
+        {
+            each_field(attribute, |n, field| {
+                if n == number {
+                    value = Some(field);
+                }
+                Ok(())
+            })?;
+        }
+        Ok(())
+    })
+    .ok()?;
+    value
+}
+
 /// The field `number` of `message`, which is text.
 fn text(message: &[u8], number: u64) -> Result<&[u8], &'static str> {
     let mut found = None;

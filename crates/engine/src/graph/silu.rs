@@ -8,7 +8,7 @@
 
 use std::collections::HashMap;
 
-use super::{Graph, Node, put, put_number, put_varint, replace_graph};
+use super::{Graph, Node, attribute, put, put_number, put_varint, replace_graph};
 use crate::bundle::onnx::{Field, each_field, varint};
 
 /// Domain of our operators.
@@ -78,22 +78,8 @@ fn replacements(graph: &Graph<'_>) -> HashMap<usize, Replacement> {
 
 /// QuickGelu is `x * sigmoid(alpha * x)`.
 fn is_silu(node: &[u8]) -> bool {
-    let mut alpha = None;
-    let read = each_field(node, |number, field| {
-        if let (5, Field::Bytes(attribute)) = (number, field) {
-            let mut named = false;
-            each_field(attribute, |number, field| {
-                match (number, field) {
-                    (1, Field::Bytes(name)) => named = name == b"alpha",
-                    (2, Field::Fixed(bytes)) if named => alpha = float(bytes),
-                    _ => {}
-                }
-                Ok(())
-            })?;
-        }
-        Ok(())
-    });
-    read.is_ok() && alpha == Some(1.0)
+    let alpha = attribute(node, "alpha", 2);
+    matches!(alpha, Some(Field::Fixed(bytes)) if float(bytes) == Some(1.0))
 }
 
 /// The number of the sigmoid that `product` multiplies its own input with, and the node that does the work of both.
