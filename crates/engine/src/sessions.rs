@@ -453,7 +453,9 @@ pub(crate) mod tests {
     #[test]
     fn a_prepared_detector_gives_what_its_file_gives() {
         let (runtime, bundle) = (runtime(), demo());
-        for (precision, tolerance) in [(Precision::Int8, 0.0), (Precision::Fp32, 1e-4)] {
+        // ONNX Runtime's sigmoid differs from processor to processor in the last bits: one that lies between two bytes may
+        // be rounded otherwise than in our table, which has it exactly.
+        for (precision, largest, average) in [(Precision::Int8, 0.5, 0.01), (Precision::Fp32, 1e-4, 1e-5)] {
             let cut = detector_head::cut(&bundle.read_model(Network::Detector, precision).unwrap()).unwrap();
             let loader = |detector| Loader {
                 runtime: runtime.clone(),
@@ -472,13 +474,17 @@ pub(crate) mod tests {
                 let expected = as_it_is.detect(picture(width, height)).unwrap();
                 let found = prepared.detect(picture(width, height)).unwrap();
                 assert_eq!((found.rows, found.anchors), (expected.rows, expected.anchors));
-                for (found, expected) in found.values.iter().zip(&expected.values) {
-                    let difference = (found - expected).abs();
-                    assert!(
-                        difference <= tolerance * expected.abs().max(1.0),
-                        "{found} {expected}"
-                    );
-                }
+                let differences = found
+                    .values
+                    .iter()
+                    .zip(&expected.values)
+                    .map(|(found, expected)| {
+                        let difference = (found - expected).abs() / expected.abs().max(1.0);
+                        assert!(difference <= largest, "{found} {expected}");
+                        difference
+                    });
+                let sum: f32 = differences.sum();
+                assert!(sum <= average * found.values.len() as f32, "{sum}");
             }
         }
     }
