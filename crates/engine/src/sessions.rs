@@ -102,7 +102,7 @@ impl Runtime {
     }
 }
 
-/// The arena keeps the largest activations for good, and with the allocator as `handle` sets it runs are as fast without.
+/// The arena keeps the largest activations for good, and with the allocator as `handle` sets it gains 3 % at most.
 fn on_cpu() -> ExecutionProviderDispatch {
     ep::CPU::default().with_arena_allocator(false).build()
 }

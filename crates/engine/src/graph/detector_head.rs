@@ -150,14 +150,8 @@ fn raw_floats(tensor: &[u8]) -> Option<&[u8]> {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-
+    use super::super::tests::demo;
     use super::*;
-
-    fn demo(name: &str) -> Vec<u8> {
-        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../bundles/demo");
-        fs::read(format!("{folder}/{name}")).unwrap()
-    }
 
     #[test]
     fn the_demo_detectors_are_cut_before_the_softmax() {

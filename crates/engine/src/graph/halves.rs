@@ -135,15 +135,8 @@ impl<'a> Splitting<'a> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::tests::demo;
     use super::*;
-
-    fn demo(name: &str) -> Vec<u8> {
-        std::fs::read(format!(
-            "{}/../../bundles/demo/{name}",
-            env!("CARGO_MANIFEST_DIR")
-        ))
-        .unwrap()
-    }
 
     fn count(model: &[u8], operator: &str) -> usize {
         let graph = Graph::of(model).unwrap();

@@ -189,3 +189,12 @@ fn put_varint(message: &mut Vec<u8>, mut value: u64) {
     }
     message.push(value as u8);
 }
+
+#[cfg(test)]
+mod tests {
+    /// A model of the demo bundle.
+    pub(super) fn demo(name: &str) -> Vec<u8> {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../bundles/demo");
+        std::fs::read(format!("{folder}/{name}")).unwrap()
+    }
+}

@@ -218,6 +218,7 @@ fn float(bytes: &[u8]) -> Option<f32> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::tests::demo;
     use super::*;
 
     /// x is q / 16 - 8, its sigmoid q / 256, the product q / 32 - 1.
@@ -244,10 +245,9 @@ mod tests {
 
     #[test]
     fn what_has_no_silu_is_left_alone() {
-        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../bundles/demo");
         // Not optimised: `Sigmoid` and `Mul`, which ONNX Runtime has not joined yet.
         for name in ["classifier.int8.onnx", "detector.fp32.onnx"] {
-            assert!(fuse(&std::fs::read(format!("{folder}/{name}")).unwrap()).is_none());
+            assert!(fuse(&demo(name)).is_none());
         }
         assert!(fuse(b"").is_none());
         assert!(fuse(b"no model").is_none());

@@ -51,8 +51,6 @@ fn windows(source: usize, target: usize) -> Vec<Window> {
 
 /// A resize that takes the source row by row, so that the source never has to be in memory as a whole.
 pub struct RowResizer {
-    /// Source samples in a row.
-    samples: usize,
     horizontal: Horizontal,
     vertical: Vertical,
     vertical_first: bool,
@@ -87,7 +85,6 @@ impl RowResizer {
         };
         let between = if vertical_first { width } else { target_width };
         Self {
-            samples: width * 3,
             horizontal: Horizontal::new(width, target_width),
             vertical: Vertical::new(between * 3, height, target_height),
             vertical_first,
@@ -105,10 +102,8 @@ impl RowResizer {
             horizontal,
             vertical,
             target,
-            samples,
             vertical_first,
         } = self;
-        let row = &row[..row.len().min(*samples)];
         if *vertical_first {
             vertical.push(row, |row| horizontal.push(row, |row| target.push(row)));
         } else {
